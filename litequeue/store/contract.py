@@ -1,0 +1,221 @@
+"""What an engine must do, in the verbs of the field, by who calls them.
+
+Records in, records out: no SQL, no cursor, no engine's type crosses this line, ids are made by the client, and each verb
+is one transaction. Every method may raise an `OperationalError` that names the file and the remedy. The suite in
+`tests/store` runs for every engine.
+"""
+
+from __future__ import annotations
+
+import enum
+import socket
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from litequeue.core.records import (
+    FULL,
+    AttemptRecord,
+    Claimed,
+    Encoded,
+    NewProcess,
+    NewTask,
+    Outcome,
+    ProcessRecord,
+    Rescued,
+    Settled,
+    TaskRecord,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoreOptions:
+    """How a file is opened."""
+
+    durability: str = FULL
+    """What a commit survives where the call does not say: `full` (power loss) or `normal` (death of processes)."""
+    busy_budget: float = 30.0
+    """Seconds to wait for the file before StoreBusy."""
+    private: bool = False
+    """Refuse a file, or a folder, that every user of the machine may write (pickle is accepted)."""
+    failure_retention: float | None = 86400.0
+    """Seconds to keep a task that the store itself ends (revoked, expired, lost with its worker); None: for ever."""
+    allow_network: bool = False
+    """Open a file on a network file system all the same; its locks must work, and one host alone may use it."""
+
+
+class Pick(enum.Enum):
+    """What a claimer says of the next ready row."""
+
+    TAKE = 1
+    """Claim it and look at the next."""
+    LAST = 2
+    """Claim it and stop."""
+    STOP = 3
+    """Leave it and stop."""
+    ASIDE = 4
+    """Leave it for a worker that knows its name, and look at the next."""
+
+
+class Picker(Protocol):
+    """The claimer's policy: how much it takes, and what it can run. Called inside the claim's transaction, so it only decides."""
+
+    names: Collection[str]
+    """The task names that this process has registered."""
+
+    def pick(self, name: str, deaths: int) -> Pick:
+        """Decide on a ready row of the task `name` that `deaths` processes died of."""
+
+    def at_most_once(self, name: str) -> bool:
+        """Whether the task `name` must never be run a second time (`acks_late=False`)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claimant:
+    """Who claims, from where, by which policy."""
+
+    holder: int
+    """The number of the process, as `register` gave it."""
+    worker: str
+    """The node name that the row shows."""
+    pid: int
+    queues: tuple[str, ...]
+    picker: Picker
+
+
+class Enqueuer(Protocol):
+    """What a client does."""
+
+    def enqueue(self, tasks: Sequence[NewTask], durability: str | None = None) -> None:
+        """Write all of `tasks`, or none. DuplicateTaskError names the first id that the file has already.
+
+        Returns when the rows survive what `durability` (else the store's) promises; then wakes idle workers.
+        """
+
+    def revoke(self, ids: Sequence[str], reason: str = "revoked") -> tuple[str, ...]:
+        """Make every task of `ids` that has not started REVOKED; returns those ids. The others are left as they are."""
+
+    def forget(self, ids: Sequence[str]) -> int:
+        """Delete the rows of `ids` that have ended, and drop the result of those that have not when they end."""
+
+    def purge(self, queues: Collection[str] | None = None) -> int:
+        """Delete what has not started (of `queues`; None: of all) and return how many."""
+
+    def update_state(
+        self, task_id: str, state: str, meta: Encoded | None, fence: tuple[int, int] | None = None
+    ) -> bool:
+        """Show `state` with `meta` until the task's next move. False when the task has ended, is not known, or, with
+        `fence=(holder, attempt)`, is no longer held so."""
+
+    def reply_port(self) -> int | None:
+        """The UDP port at which this process learns that a task it enqueued has ended; opened on the first call."""
+
+
+class Viewer(Protocol):
+    """What a reader does; nothing here writes."""
+
+    def task(self, task_id: str) -> TaskRecord | None:
+        """The task, or None when the file has never seen the id (or has pruned it)."""
+
+    def states(self, ids: Sequence[str]) -> dict[str, str]:
+        """The engine state of each of `ids` that the file has."""
+
+    def children(self, task_id: str) -> list[str]:
+        """The ids of the tasks that the task `task_id` enqueued, oldest first."""
+
+    def attempts(self, task_id: str) -> list[AttemptRecord]:
+        """The attempts of the task that did not succeed, oldest first."""
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """How many rows there are: `{queue: {state: count}}`."""
+
+    def processes(self) -> list[ProcessRecord]:
+        """The registered processes, oldest first."""
+
+    def changes(self) -> int:
+        """A number to hand to `wait_for_change`; take it before reading."""
+
+    def wait_for_change(self, seen: int, timeout: float) -> int:
+        """Block until the file may have changed since `seen` was taken, at most `timeout` seconds; returns the new number.
+
+        Wakes within a millisecond when a task that this process enqueued ends, and within about 50 ms otherwise.
+        """
+
+
+class Claimer(Protocol):
+    """What a process that runs tasks does."""
+
+    def claim(self, claimant: Claimant, limit: int, idle: bool = False) -> Settled:
+        """Take up to `limit` ready rows, higher priority first, then older first.
+
+        When there is none the slot is marked idle, and whoever makes work ready will wake it; `idle` says that this slot
+        is marked so already.
+        """
+
+    def settle(self, claimant: Claimant, outcomes: Sequence[Outcome], limit: int = 0) -> Settled:
+        """End `outcomes` and claim up to `limit` next rows in one transaction.
+
+        Every outcome is fenced by (holder, attempt): one that this process no longer holds changes nothing and comes
+        back in `lost`.
+        """
+
+    def release(self, holder: int, claims: Iterable[Claimed]) -> int:
+        """Give back claims that were not started; they keep their place in the queue and count no attempt."""
+
+    def wait_for_work(self, timeout: float, interrupt: socket.socket | None = None) -> bool:
+        """Block an idle slot until this worker is woken, `interrupt` is readable, or `timeout` seconds pass.
+
+        True when woken. Of the slots that wait, each hint wakes one.
+        """
+
+
+class Supervisor(Protocol):
+    """What keeps a worker in order."""
+
+    def open_channel(self) -> Any:
+        """Open what wakes the idle slots of this worker; picklable, to be handed to its child processes."""
+
+    def join_channel(self, channel: Any) -> None:
+        """Wait on the channel that the supervisor of this process opened."""
+
+    def register(self, process: NewProcess) -> int:
+        """Write the process into the file and return its number, which is never given to another."""
+
+    def heartbeat(self, process_ids: Collection[int]) -> None:
+        """Say that these processes are alive."""
+
+    def deregister(self, process_id: int) -> Rescued:
+        """Take a process out; what it still held is given back, without a death being counted."""
+
+    def bury(self, process_id: int, reason: str, max_deaths: int) -> Rescued:
+        """Take back what a dead process held.
+
+        At-least-once tasks are ready again and count one death; at `max_deaths` deaths, and for at-most-once tasks at
+        the first, the task is FAILURE with WorkerLostError carrying `reason`. The process is taken out.
+        """
+
+    def rescue(self, lease: float, max_deaths: int) -> Rescued:
+        """Bury every registered process that is dead: known exactly on this host, and after `lease` seconds without a
+        heartbeat for a process of another host or pid namespace. Never a live one."""
+
+    def prune(self, limit: int) -> int:
+        """Delete up to `limit` rows past their retention; revoke up to `limit` that expired unstarted. Returns how many."""
+
+    def busy(self, queues: Sequence[str], names: Collection[str]) -> bool:
+        """Whether a row of `queues` is running, or ready or due for a worker that knows `names`."""
+
+    def wake(self, queues: Sequence[str]) -> bool:
+        """Look whether anybody changed the file since the last call; if so, and work is ready for idle slots of this
+        worker, wake them. The safety net under lost datagrams."""
+
+
+class Store(Enqueuer, Viewer, Claimer, Supervisor, Protocol):
+    """One open queue; safe to use from every thread of the process that opened it."""
+
+    path: str
+
+    def close(self) -> None:
+        """Close the file; the next call opens it again."""
+
+    def connection_info(self) -> Mapping[str, Any]:
+        """Path, durability, schema version, SQLite version: what a banner and a bug report show."""

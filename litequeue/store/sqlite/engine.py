@@ -1,0 +1,95 @@
+"""What the verbs share: the database, the sockets, the options, and waking after a commit."""
+
+from __future__ import annotations
+
+import json
+import os
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+import apsw
+
+from litequeue.store.contract import StoreOptions
+from litequeue.store.sqlite.connection import Database
+from litequeue.store.sqlite.migrations import prepare
+from litequeue.store.sqlite.wakeup import Changes, Sender, WorkChannel
+
+LANE_SEPARATOR = "\t"
+"""Between queue and task name, in the lane of rows put aside for workers that know the name."""
+
+
+def fetch(connection: apsw.Connection, statement: str, bindings: tuple[Any, ...] = ()) -> list[Any]:
+    """All rows of `statement`: what it gives is known where it is written, so the rows are untyped."""
+    return connection.execute(statement, bindings).fetchall()
+
+
+class Engine:
+    """The base of the store's rooms: `enqueue`, `lifecycle`, `processes`, `views` each add their verbs to it."""
+
+    def __init__(self, path: str, options: StoreOptions) -> None:
+        self._options = options
+        self._database = Database(path, options, prepare)
+        self.path = self._database.path
+        self._durability = options.durability
+        self._open_sockets()
+        _engines.add(self)
+
+    def _open_sockets(self) -> None:
+        self._sender = Sender()
+        self._changes = Changes(self._data_version)
+        self._channel: WorkChannel | None = None
+        self._last_version = -1
+
+    # data_version tells a connection of the commits of all others, so it is asked of the one that never writes.
+    _DATA_VERSION = "PRAGMA data_version"
+    _CHANGES_IN_MEMORY = "SELECT total_changes()"
+
+    def _data_version(self) -> int:
+        with self._database.read() as connection:
+            version: int = connection.execute(
+                self._CHANGES_IN_MEMORY if self._database.memory else self._DATA_VERSION
+            ).get
+            return version
+
+    _IDLE_SLOTS = "SELECT port, idle, queues FROM litequeue_processes WHERE idle > 0 AND port IS NOT NULL"
+
+    def _idle_slots(self, connection: apsw.Connection) -> list[tuple[int, int, str]]:
+        """(port, idle slots, queues as JSON) of every process with idle slots."""
+        return fetch(connection, self._IDLE_SLOTS)
+
+    def _wake_idle(self, idle: list[tuple[int, int, str]], ready: Mapping[str, int]) -> None:
+        """Send min(ready rows, idle slots) datagrams for each queue in `ready`."""
+        slots = [[port, count, json.loads(queues)] for port, count, queues in idle]
+        for queue, wanted in ready.items():
+            for slot in slots:
+                if wanted <= 0:
+                    break
+                port, free, queues = slot
+                if free > 0 and queue in queues:
+                    count = min(wanted, free)
+                    self._sender.send(port, count)
+                    slot[1] = free - count
+                    wanted -= count
+
+    def close(self) -> None:
+        """Close the file and the sockets; the next call opens them again."""
+        self._database.close()
+        self._sender.close()
+        self._changes.close()
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    # A child that read from its parent's sockets would take hints that were meant for the parent.
+    for engine in list(_engines):
+        engine._open_sockets()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

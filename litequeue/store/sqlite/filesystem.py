@@ -1,0 +1,112 @@
+"""What must be true of a path before SQLite opens it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+from contextlib import suppress
+
+from litequeue import exceptions
+
+NETWORK_TYPES = frozenset(
+    "nfs nfs4 cifs smb3 smbfs 9p afs ceph glusterfs lustre gpfs beegfs ocfs2 gfs2 davfs virtiofs vboxsf prl_fs vmhgfs drvfs"
+    " afpfs webdav".split()
+)
+
+
+_NO_SPACE = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
+
+
+def prepare(path: str, *, private: bool, allow_network: bool) -> bool:
+    """Check the folder and make the file, readable by its owner alone; True when the file is ours to set up.
+
+    Raises StoreMissing, StoreForeign, StoreReadOnly, SecurityError or OperationalError (network file system).
+    """
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        raise exceptions.StoreMissing(
+            f"{path}: the folder {folder} does not exist. Make it, or give broker= another path."
+        )
+    if os.path.isdir(path):
+        raise exceptions.StoreForeign(f"{path} is a folder. Give broker= the path of a file.")
+    if not allow_network and (kind := network_type(folder)):
+        raise exceptions.OperationalError(
+            f"{path} is on a network file system ({kind}), where SQLite's WAL mode loses data. Put the file on a local"
+            " disk; where only this one host uses it and its locks work, set allow_network_file_system=True."
+        )
+    if private:
+        _refuse_world_writable(path, folder)
+    try:
+        # 0600 from the first moment: SQLite gives -wal and -shm the same mode. O_EXCL also means that a file which
+        # somebody has open is never opened and closed here, which would drop that process's locks.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        return os.path.getsize(path) == 0
+    except PermissionError as error:
+        raise exceptions.StoreReadOnly(
+            f"{path}: the file cannot be made ({error.strerror}). Let this user write in {folder}."
+        ) from error
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise exceptions.StoreFull(f"{path}: there is no space for the file ({error.strerror}).") from error
+        if error.errno == errno.EROFS:
+            raise exceptions.StoreReadOnly(f"{path}: the file system is read-only.") from error
+        raise exceptions.StoreMissing(f"{path}: the file cannot be made ({error.strerror}).") from error
+    return True
+
+
+def identity(path: str) -> tuple[int, int]:
+    """What tells this file from another one under the same path; StoreMoved when there is none."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        raise exceptions.StoreMoved(
+            f"{path} was moved or deleted while it was open. Put it back, or restart the programs that use it."
+        ) from None
+    return found.st_dev, found.st_ino
+
+
+def network_type(folder: str) -> str | None:
+    """The type of the file system when it is one that other hosts may share, else None."""
+    best, kind = "", ""
+    real = os.path.realpath(folder)
+    for mount, file_system in _mounts():
+        inside = real == mount or real.startswith(mount.rstrip(os.sep) + os.sep)
+        if inside and len(mount) >= len(best):
+            best, kind = mount, file_system
+    if real.startswith("\\\\"):
+        return "UNC path"
+    return kind if kind in NETWORK_TYPES or kind.startswith("fuse.sshfs") or kind == "fuse.glusterfs" else None
+
+
+def _mounts() -> list[tuple[str, str]]:
+    if sys.platform.startswith("linux"):
+        with suppress(OSError, IndexError), open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
+            return [
+                (_unescape(before.split()[4]), after.split()[0])
+                for before, _, after in (line.partition(" - ") for line in file)
+            ]
+    import psutil
+
+    return [
+        (part.mountpoint, "remote" if "remote" in part.opts.split(",") else part.fstype)
+        for part in psutil.disk_partitions(all=True)
+    ]
+
+
+def _unescape(text: str) -> str:
+    return text.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
+
+
+def _refuse_world_writable(path: str, folder: str) -> None:
+    if sys.platform == "win32":
+        return
+    for name in (folder, path):
+        with suppress(FileNotFoundError):
+            if os.stat(name).st_mode & stat.S_IWOTH:
+                raise exceptions.SecurityError(
+                    f"{name} may be written by every user of this machine, and accept_content has pickle: any of them"
+                    " could run code in your workers. Run `chmod o-w` on it, use another folder, or leave pickle out."
+                )

@@ -1,0 +1,280 @@
+"""The processes of workers: who is there, who is dead, and what the dead had held."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import apsw
+
+from litequeue import exceptions
+from litequeue.core import clock, process
+from litequeue.core.failure import encode_exception
+from litequeue.core.records import NORMAL, Identity, NewProcess, ProcessRecord, Rescued
+from litequeue.store.sqlite.engine import LANE_SEPARATOR, Engine, fetch
+from litequeue.store.sqlite.wakeup import WorkChannel, bind
+
+_VACUUM_FREE_SHARE = 4  # incremental vacuum starts when a quarter of the file is free pages
+_VACUUM_FREE_LEAST = 1000  # pages, 4 MB
+_VACUUM_PAGES = 500  # pages a turn
+
+
+class Processes(Engine):
+    """The verbs of `contract.Supervisor`."""
+
+    def open_channel(self) -> WorkChannel:
+        """Bind the socket on which idle slots of this worker wait."""
+        self._channel = WorkChannel(bind())
+        return self._channel
+
+    def join_channel(self, channel: WorkChannel) -> None:
+        """Wait on the socket of the supervisor."""
+        channel.socket.setblocking(False)
+        self._channel = channel
+
+    _REGISTER = """
+        INSERT INTO litequeue_processes
+            (worker, role, parent, host, boot, namespace, pid, started, port, queues, started_at, heartbeat_at, info)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    """
+
+    def register(self, process: NewProcess) -> int:
+        """Write the process into the file and return its number."""
+        who, now = process.identity, clock.now()
+        port = None if self._channel is None else self._channel.port
+        with self._database.write(NORMAL) as connection:
+            connection.execute(
+                self._REGISTER,
+                (
+                    process.worker,
+                    process.role,
+                    process.parent,
+                    who.host,
+                    who.boot,
+                    who.namespace,
+                    who.pid,
+                    who.started,
+                    port,
+                    json.dumps(process.queues),
+                    now,
+                    now,
+                    json.dumps(dict(process.info)),
+                ),
+            )
+            return connection.last_insert_rowid()
+
+    _HEARTBEAT = "UPDATE litequeue_processes SET heartbeat_at = ? WHERE id = ?"
+
+    def heartbeat(self, process_ids: Collection[int]) -> None:
+        """Say that these processes are alive."""
+        now = clock.now()
+        with self._database.write(NORMAL) as connection:
+            connection.executemany(self._HEARTBEAT, ((now, process_id) for process_id in process_ids))
+
+    # What a process held when it ended
+
+    def deregister(self, process_id: int) -> Rescued:
+        """Take a process out that ended in order."""
+        return self._take_out(process_id, "its worker was stopped cold", max_deaths=None)
+
+    def bury(self, process_id: int, reason: str, max_deaths: int) -> Rescued:
+        """Take back what a dead process held."""
+        return self._take_out(process_id, reason, max_deaths)
+
+    _HELD = """
+        SELECT seq, id, name, queue, attempt, deaths, at_most_once, started_at, worker, reply_port
+        FROM litequeue_tasks WHERE state = 'running' AND holder = ?
+    """
+    _GIVE_BACK = """
+        UPDATE litequeue_tasks SET state = 'ready', holder = NULL, deaths = ?, custom_state = NULL
+        WHERE seq = ? AND state = 'running'
+    """
+    _FAIL = """
+        UPDATE litequeue_tasks
+        SET state = 'failed', deaths = ?, custom_state = NULL, result = ?, result_serializer = 'error',
+            result_compression = NULL, traceback = ?, finished_at = ?, prune_at = ?
+        WHERE seq = ? AND state = 'running'
+    """
+    _KEEP_LOSS = """
+        INSERT OR REPLACE INTO litequeue_attempts
+            (seq, attempt, outcome, error, traceback, worker, started_at, finished_at)
+        VALUES (?, ?, 'lost', ?, NULL, ?, ?, ?)
+    """
+    _TAKE_OUT = "DELETE FROM litequeue_processes WHERE id = ?"
+
+    def _take_out(self, process_id: int, reason: str, max_deaths: int | None) -> Rescued:
+        """Give back or fail what the process held, and delete it. Without `max_deaths` no death is counted."""
+        now, retention = clock.now(), self._options.failure_retention
+        prune_at = None if retention is None else now + retention
+        requeued: list[str] = []
+        failed: list[str] = []
+        ready: dict[str, int] = {}
+        ports: set[int] = set()
+        with self._database.write(self._durability) as connection:
+            for held in fetch(connection, self._HELD, (process_id,)):
+                seq, task_id, name, queue, attempt, deaths, at_most_once, started_at, worker, reply_port = held
+                deaths += max_deaths is not None
+                poison = max_deaths is not None and deaths >= max_deaths
+                if at_most_once or poison:
+                    error = _lost(name, task_id, reason, deaths, bool(at_most_once))
+                    connection.execute(self._FAIL, (deaths, error, reason, now, prune_at, seq))
+                    failed.append(task_id)
+                    ports.add(reply_port or 0)
+                else:
+                    error = _lost(name, task_id, reason, deaths, False)
+                    connection.execute(self._GIVE_BACK, (deaths, seq))
+                    requeued.append(task_id)
+                    ready[queue] = ready.get(queue, 0) + 1
+                if max_deaths is not None:
+                    connection.execute(self._KEEP_LOSS, (seq, attempt, error, worker, started_at, now))
+            connection.execute(self._TAKE_OUT, (process_id,))
+            slots = self._idle_slots(connection) if ready else []
+        if slots:
+            self._wake_idle(slots, ready)
+        self._sender.send_all(port for port in ports if port)
+        return Rescued(requeued=tuple(requeued), failed=tuple(failed))
+
+    def rescue(self, lease: float, max_deaths: int) -> Rescued:
+        """Bury every registered process that is dead; never a live one."""
+        requeued: tuple[str, ...] = ()
+        failed: tuple[str, ...] = ()
+        for record in self.processes():
+            alive = process.is_alive(record.identity)
+            silent = clock.now() - record.heartbeat_at
+            if alive is True or (alive is None and silent < lease):
+                continue
+            reason = (
+                f"process {record.identity.pid} of {record.worker} died"
+                if alive is False
+                else f"{record.worker} on another host gave no sign of life for {silent:.0f} s"
+            )
+            rescued = self.bury(record.id, reason, max_deaths)
+            requeued += rescued.requeued
+            failed += rescued.failed
+        return Rescued(requeued=requeued, failed=failed)
+
+    _PROCESSES = """
+        SELECT id, worker, role, parent, host, boot, namespace, pid, started, port, queues, idle, started_at,
+               heartbeat_at, info
+        FROM litequeue_processes ORDER BY id
+    """
+
+    def processes(self) -> list[ProcessRecord]:
+        """The registered processes, oldest first."""
+        with self._database.read() as connection:
+            return [_record(row) for row in fetch(connection, self._PROCESSES)]
+
+    # Pruning
+
+    _PRUNABLE = "SELECT seq FROM litequeue_tasks WHERE prune_at IS NOT NULL AND prune_at <= ? ORDER BY prune_at LIMIT ?"
+    _PRUNE = "DELETE FROM litequeue_tasks WHERE seq = ?"
+    _PRUNE_ATTEMPTS = "DELETE FROM litequeue_attempts WHERE seq = ?"
+    _EXPIRED = """
+        UPDATE litequeue_tasks
+        SET state = 'revoked', custom_state = NULL, result = ?, result_serializer = 'error', result_compression = NULL,
+            finished_at = ?, prune_at = ?
+        WHERE seq IN (
+            SELECT seq FROM litequeue_tasks
+            WHERE expires_at IS NOT NULL AND state IN ('waiting', 'scheduled', 'ready') AND expires_at <= ? LIMIT ?)
+        RETURNING reply_port
+    """
+
+    def prune(self, limit: int) -> int:
+        """Delete up to `limit` rows past their retention, and revoke up to `limit` that expired unstarted."""
+        now, retention = clock.now(), self._options.failure_retention
+        error = encode_exception(exceptions.TaskRevokedError("expired"))
+        with self._database.write(NORMAL) as connection:
+            rows = fetch(connection, self._PRUNABLE, (now, limit))
+            connection.executemany(self._PRUNE, rows)
+            connection.executemany(self._PRUNE_ATTEMPTS, rows)
+            prune_at = None if retention is None else now + retention
+            expired = fetch(connection, self._EXPIRED, (error, now, prune_at, now, limit))
+        self._sender.send_all({port for (port,) in expired if port})
+        self._vacuum()
+        return len(rows) + len(expired)
+
+    def _vacuum(self) -> None:
+        """Give free pages back to the disk when they are many; a file that we did not make is left alone."""
+        with self._database.read() as connection:
+            free = connection.execute("PRAGMA freelist_count").get
+            pages = connection.execute("PRAGMA page_count").get
+            incremental = connection.execute("PRAGMA auto_vacuum").get == 2
+        if incremental and free > _VACUUM_FREE_LEAST and free * _VACUUM_FREE_SHARE > pages:
+            with self._database.write(NORMAL) as connection:
+                fetch(connection, f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
+
+    # The safety net under the datagrams
+
+    _READY = "SELECT 1 FROM litequeue_tasks WHERE state = 'ready' AND lane = ? LIMIT 1"
+    _DUE = "SELECT 1 FROM litequeue_tasks WHERE state = 'scheduled' AND run_at <= ? LIMIT 1"
+    _LANE_NAMES = "SELECT name FROM litequeue_lanes WHERE queue = ?"
+
+    def wake(self, queues: Sequence[str]) -> bool:
+        """Wake idle slots of this worker if the file has changed and there is work for them."""
+        version = self._data_version()
+        if version == self._last_version or self._channel is None:
+            return False
+        self._last_version = version
+        with self._database.read() as connection:
+            free = sum(idle for port, idle, _ in self._idle_slots(connection) if port == self._channel.port)
+            if not free or not self._any_ready(connection, queues):
+                return False
+        self._sender.send(self._channel.port, free)
+        return True
+
+    def _any_ready(self, connection: apsw.Connection, queues: Sequence[str], names: Collection[str] = ()) -> bool:
+        if connection.execute(self._DUE, (clock.now(),)).get:
+            return True
+        for queue in queues:
+            lanes = [queue]
+            for (name,) in fetch(connection, self._LANE_NAMES, (queue,)):
+                if not names or name in names:
+                    lanes.append(queue + LANE_SEPARATOR + name)
+            if any(connection.execute(self._READY, (lane,)).get for lane in lanes):
+                return True
+        return False
+
+    _RUNNING = "SELECT DISTINCT queue FROM litequeue_tasks WHERE state = 'running'"
+
+    def busy(self, queues: Sequence[str], names: Collection[str]) -> bool:
+        """Whether a row of `queues` is running, or ready or due for a worker that knows `names`."""
+        with self._database.read() as connection:
+            running = {queue for (queue,) in fetch(connection, self._RUNNING)}
+            return not running.isdisjoint(queues) or self._any_ready(connection, queues, names)
+
+    def connection_info(self) -> Mapping[str, Any]:
+        """What a banner and a bug report show of the file."""
+        with self._database.read() as connection:
+            return {
+                "path": self.path,
+                "durability": self._durability,
+                "journal_mode": connection.execute("PRAGMA journal_mode").get,
+                "schema_version": connection.execute(
+                    "SELECT value FROM litequeue_meta WHERE key = 'schema_version'"
+                ).get,
+                "sqlite": apsw.sqlite_lib_version(),
+                "apsw": apsw.apsw_version(),
+            }
+
+
+def _lost(name: str, task_id: str, reason: str, deaths: int, at_most_once: bool) -> str:
+    rule = "it is at most once (acks_late=False)" if at_most_once else f"{deaths} of its processes died"
+    return encode_exception(exceptions.WorkerLostError(f"{name}[{task_id}]: {reason}; {rule}"))
+
+
+def _record(row: tuple[Any, ...]) -> ProcessRecord:
+    number, worker, role, parent, host, boot, namespace, pid, started, port, queues, idle, since, beat, info = row
+    return ProcessRecord(
+        id=number,
+        worker=worker,
+        role=role,
+        parent=parent,
+        identity=Identity(host=host, boot=boot, namespace=namespace, pid=pid, started=started),
+        port=port,
+        queues=tuple(json.loads(queues)),
+        idle=idle,
+        started_at=since,
+        heartbeat_at=beat,
+        info=json.loads(info),
+    )

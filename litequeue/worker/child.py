@@ -1,0 +1,107 @@
+"""A child process of a worker: builds its own runtime, opens the file for itself, and runs one slot.
+
+Stop order: the slot ends its task, settles, gives back what it has not started; then the process takes itself out of the
+file. A child whose supervisor died does the same by itself: the control socket then reads as ended.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+from litequeue import signals
+from litequeue.core import process
+from litequeue.core.records import NewProcess
+from litequeue.worker.consumer import Consumer
+from litequeue.worker.runtime import Loader, Runtime, WorkerOptions
+
+logger = logging.getLogger("litequeue.worker")
+
+UP = b"+"
+"""What a child sends when it is ready to claim."""
+STOP = b"."
+"""What a supervisor sends to stop a child after its task."""
+
+
+def main(loader: Loader, options: WorkerOptions, channel: Any, control: socket.socket, parent: int) -> None:
+    """Run one slot until the supervisor says stop, or is gone, or the child is to be recycled."""
+    if hasattr(signal, "SIGINT"):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the supervisor decides
+    loader.set_up_logging(options)
+    runtime = loader.load()
+    control.setblocking(False)
+    runtime.store.join_channel(channel)
+    holder = runtime.store.register(
+        NewProcess(worker=options.node, role="child", parent=parent, identity=process.current(), queues=options.queues)
+    )
+    try:
+        _serve(runtime, options, control, holder)
+    finally:
+        runtime.store.deregister(holder)
+        runtime.store.close()
+
+
+def _serve(runtime: Runtime, options: WorkerOptions, control: socket.socket, holder: int) -> None:
+    link = Link(control, options.max_memory_per_child)
+    consumer = Consumer(
+        runtime,
+        node=options.node,
+        holder=holder,
+        queues=options.queues,
+        interrupt=control,
+        before_claim=link.may_go_on,
+        max_tasks=options.max_tasks_per_child,
+    )
+
+    def stop(*_: object) -> None:
+        consumer.stop()
+        link.interrupt()
+
+    signal.signal(signal.SIGTERM, stop)
+    signals.worker_process_init.send(sender=None)
+    control.send(UP)
+    try:
+        consumer.run()
+    finally:
+        signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=0)
+
+
+class Link:
+    """A child's end of the line to its supervisor."""
+
+    def __init__(self, control: socket.socket, max_memory: int | None) -> None:
+        self._control = control
+        self._max_memory = max_memory
+
+    def may_go_on(self) -> bool:
+        """False once the supervisor said stop or is gone, or this process has grown over its limit."""
+        try:
+            self._control.recv(1)  # STOP, or nothing at all from a supervisor that is gone
+        except BlockingIOError:
+            return self._max_memory is None or resident_kilobytes() < self._max_memory
+        except OSError:
+            pass
+        return False
+
+    def interrupt(self) -> None:
+        """End a wait on the control socket, from a signal handler."""
+        self._control.shutdown(socket.SHUT_RD)
+
+
+def resident_kilobytes() -> int:
+    """The resident memory of this process."""
+    if _LINUX:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * _PAGE_KILOBYTES
+    import psutil
+
+    resident: int = psutil.Process().memory_info().rss // 1024
+    return resident
+
+
+_LINUX = sys.platform.startswith("linux")
+_PAGE_KILOBYTES = os.sysconf("SC_PAGE_SIZE") // 1024 if hasattr(os, "sysconf") else 4

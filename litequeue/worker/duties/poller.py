@@ -1,0 +1,25 @@
+"""The safety net under the datagrams: notices that the file changed, and wakes idle slots if there is work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from litequeue.worker.duties import Duty
+
+if TYPE_CHECKING:
+    from litequeue.store.contract import Supervisor
+
+
+class Poller(Duty):
+    """One cheap look for the whole worker, so that its slots may sleep."""
+
+    name = "poller"
+
+    def __init__(self, store: Supervisor, queues: tuple[str, ...], interval: float) -> None:
+        super().__init__(interval)
+        self._store = store
+        self._queues = queues
+
+    def run_once(self) -> None:
+        """Look once."""
+        self._store.wake(self._queues)

@@ -1,0 +1,384 @@
+"""Runs one task and turns whatever happens into an Outcome. It knows no store.
+
+    decode -> before_start -> run -> on_success | on_failure | on_retry -> after_return -> Outcome
+
+The one place that calls user code, and so the one that catches everything it may raise.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Coroutine
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any
+
+from litequeue import exceptions, signals
+from litequeue.core import clock, state
+from litequeue.core.context import Context, current_tasks
+from litequeue.core.failure import ExceptionInfo, encode_exception, format_traceback
+from litequeue.core.records import Claimed, Encoded, Outcome, Rerun
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from litequeue.worker.runtime import Runnable, Runtime
+
+logger = logging.getLogger("litequeue.worker.trace")
+
+ERROR = "error"
+"""The serializer name of an error record (`core.failure`)."""
+
+
+class Executor:
+    """Runs claims one at a time in each thread that calls it."""
+
+    def __init__(self, runtime: Runtime, node: str, holder: int = 0) -> None:
+        self._runtime = runtime
+        self._registry = runtime.registry
+        self._node = node
+        self._holder = holder
+        self._decode_call = runtime.codec.decode_call
+        self._loops = threading.local()
+
+    def run(self, claimed: Claimed, *, eager: bool = False) -> Outcome:
+        """Run the task of `claimed` in this thread, and say how it ended. Raises only what ends the process."""
+        task = self._registry[claimed.name]
+        try:
+            args, kwargs = self._decode_call(claimed.payload, claimed.serializer, claimed.compression)
+            request = self._request(claimed, args, kwargs, eager)
+        except Exception as error:
+            return self._unreadable(claimed, error)
+        stack = task.request_stack
+        stack.push(request)
+        token = current_tasks.set((*current_tasks.get(), task))
+        try:
+            return self._attempt(task, claimed, request, args, kwargs)
+        except Exception as error:  # ours, not the task's: a handler or a receiver went wrong where none may
+            logger.exception("Internal error while running %s[%s]", claimed.name, claimed.id)
+            self._send_internal_error(claimed, request, error)
+            return self._failed(task, claimed, request, args, kwargs, error)
+        finally:
+            current_tasks.reset(token)
+            stack.pop()
+
+    # The steps
+
+    def _attempt(
+        self, task: Runnable, claimed: Claimed, request: Context, args: list[Any], kwargs: dict[str, Any]
+    ) -> Outcome:
+        overrides = task.overrides
+        if signals.task_prerun.receivers:
+            signals.task_prerun.send(sender=task, task_id=claimed.id, task=task, args=args, kwargs=kwargs)
+        info = logger.isEnabledFor(logging.INFO)
+        started = time.perf_counter()
+        try:
+            if "before_start" in overrides:
+                task.before_start(claimed.id, args, kwargs)
+            value = (task if "__call__" in overrides else task.run)(*args, **kwargs)
+            if value.__class__ is CoroutineType:
+                value = self._await(value)
+            pending = request.__dict__.get("pending_retry")
+            if pending is not None:
+                raise pending
+            outcome = self._succeeded(task, claimed, request, value)
+        except exceptions.Retry as retry:
+            outcome = self._retried(task, claimed, request, args, kwargs, retry)
+        except exceptions.Ignore:
+            outcome = Outcome(
+                claimed, state.IGNORED, clock.now(), prune_at=self._prune_at(self._runtime.success_retention)
+            )
+            value = None
+        except exceptions.Reject as reject:
+            outcome = self._rejected(task, claimed, request, args, kwargs, reject)
+        except (SystemExit, KeyboardInterrupt) as error:
+            if isinstance(error, (exceptions.WorkerShutdown, exceptions.WorkerTerminate, KeyboardInterrupt)):
+                raise
+            outcome = self._failed(task, claimed, request, args, kwargs, error)
+        except BaseException as error:
+            pending = request.__dict__.get("pending_retry")
+            if pending is not None:
+                outcome = self._retried(task, claimed, request, args, kwargs, pending)
+            else:
+                outcome = self._failed(task, claimed, request, args, kwargs, error)
+        else:
+            runtime = time.perf_counter() - started
+            if outcome.state == state.SUCCEEDED:
+                self._after_success(task, claimed, request, args, kwargs, value, runtime)
+                if info:
+                    self._log_success(claimed, request, value, runtime)
+        if signals.task_postrun.receivers:
+            self._send_postrun(task, claimed, request, args, kwargs, outcome)
+        return outcome
+
+    def _succeeded(self, task: Runnable, claimed: Claimed, request: Context, value: Any) -> Outcome:
+        now = clock.now()
+        result = None
+        if not claimed.ignore_result:
+            result = self._runtime.result_codec.encode(value, what="result")
+        retention = self._runtime.success_retention
+        return Outcome(claimed, state.SUCCEEDED, now, result, None, None if retention is None else now + retention)
+
+    def _after_success(
+        self,
+        task: Runnable,
+        claimed: Claimed,
+        request: Context,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        value: Any,
+        runtime: float,
+    ) -> None:
+        """The result stands; a handler that raises is logged and changes nothing."""
+        if "on_success" in task.overrides:
+            self._guard(task.on_success, value, claimed.id, args, kwargs)
+        if signals.task_success.receivers:
+            signals.task_success.send(sender=task, result=value, runtime=runtime)
+        if "after_return" in task.overrides:
+            self._guard(task.after_return, "SUCCESS", value, claimed.id, args, kwargs, None)
+
+    def _failed(
+        self,
+        task: Runnable,
+        claimed: Claimed,
+        request: Context,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        error: BaseException,
+    ) -> Outcome:
+        einfo = ExceptionInfo(error)
+        expected = isinstance(error, task.throws) if task.throws else False
+        self._log_failure(claimed, request, einfo, expected)
+        if "on_failure" in task.overrides:
+            self._guard(task.on_failure, error, claimed.id, args, kwargs, einfo)
+        if signals.task_failure.receivers:
+            signals.task_failure.send(
+                sender=task,
+                task_id=claimed.id,
+                exception=error,
+                args=args,
+                kwargs=kwargs,
+                traceback=error.__traceback__,
+                einfo=einfo,
+            )
+        if "after_return" in task.overrides:
+            self._guard(task.after_return, "FAILURE", error, claimed.id, args, kwargs, einfo)
+        kept = not claimed.ignore_result or task.store_errors_even_if_ignored
+        return self._failure(claimed, error, kept)
+
+    def _failure(self, claimed: Claimed, error: BaseException, kept: bool = True) -> Outcome:
+        result = Encoded(encode_exception(error), ERROR) if kept else None
+        traceback = format_traceback(error) if kept else None
+        return Outcome(
+            claimed, state.FAILED, clock.now(), result, traceback, self._prune_at(self._runtime.failure_retention)
+        )
+
+    def _retried(
+        self,
+        task: Runnable,
+        claimed: Claimed,
+        request: Context,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        retry: exceptions.Retry,
+    ) -> Outcome:
+        reason = retry.exc if retry.exc is not None else retry
+        einfo = ExceptionInfo(reason)
+        logger.info("Task %s[%s] retry: %s", claimed.name, claimed.id, retry, extra=_data(claimed, request))
+        if "on_retry" in task.overrides:
+            self._guard(task.on_retry, reason, claimed.id, args, kwargs, einfo)
+        if signals.task_retry.receivers:
+            signals.task_retry.send(sender=task, request=request, reason=reason, einfo=einfo)
+        if "after_return" in task.overrides:
+            self._guard(task.after_return, "RETRY", retry, claimed.id, args, kwargs, einfo)
+        rerun = retry.rerun if retry.rerun is not None else Rerun(retries=claimed.retries + 1)
+        now = clock.now()
+        return Outcome(
+            claimed,
+            state.SCHEDULED if rerun.run_at is not None and rerun.run_at > now else state.READY,
+            now,
+            Encoded(encode_exception(reason), ERROR),
+            format_traceback(reason),
+            rerun=rerun,
+        )
+
+    def _rejected(
+        self,
+        task: Runnable,
+        claimed: Claimed,
+        request: Context,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        reject: exceptions.Reject,
+    ) -> Outcome:
+        logger.warning("Task %s[%s] rejected: %r", claimed.name, claimed.id, reject, extra=_data(claimed, request))
+        if signals.task_rejected.receivers:
+            signals.task_rejected.send(sender=self._node, message=claimed, exc=reject)
+        if not reject.requeue:
+            return self._failure(claimed, reject)
+        error = Encoded(encode_exception(reject), ERROR)
+        return Outcome(claimed, state.READY, clock.now(), error, rerun=Rerun())
+
+    def _unreadable(self, claimed: Claimed, error: Exception) -> Outcome:
+        """A row that cannot be read is FAILURE with its reason; the worker goes on."""
+        logger.error("Task %s[%s] cannot be run: %s", claimed.name, claimed.id, error)
+        if signals.task_rejected.receivers:
+            signals.task_rejected.send(sender=self._node, message=claimed, exc=error)
+        return self._failure(claimed, error)
+
+    # Pieces
+
+    def _request(self, claimed: Claimed, args: list[Any], kwargs: dict[str, Any], eager: bool) -> Context:
+        options = json.loads(claimed.options) if claimed.options else {}
+        headers = json.loads(claimed.headers) if claimed.headers else None
+        if not isinstance(options, dict) or not isinstance(headers, dict | None):
+            raise exceptions.InvalidTaskError(
+                f"{claimed.name}[{claimed.id}]: the row's options and headers must be JSON objects."
+            )
+        if claimed.time_limit is not None or claimed.soft_time_limit is not None:
+            options["timelimit"] = (claimed.time_limit, claimed.soft_time_limit)
+        return Context(
+            options,
+            id=claimed.id,
+            task=claimed.name,
+            args=args,
+            kwargs=kwargs,
+            retries=claimed.retries,
+            attempt=claimed.attempt,
+            fence=(self._holder, claimed.attempt),
+            eta=None if claimed.run_at is None else clock.to_datetime(claimed.run_at).isoformat(),
+            expires=None if claimed.expires_at is None else clock.to_datetime(claimed.expires_at).isoformat(),
+            is_eager=eager,
+            called_directly=False,
+            hostname=self._node,
+            origin=claimed.origin,
+            queue=claimed.queue,
+            priority=claimed.priority,
+            enqueued_at=claimed.enqueued_at,
+            delivery_info={
+                "exchange": "",
+                "routing_key": claimed.queue,
+                "priority": claimed.priority,
+                "redelivered": claimed.attempt > claimed.retries + 1,
+            },
+            time_limit=claimed.time_limit,
+            soft_time_limit=claimed.soft_time_limit,
+            root_id=claimed.root_id or claimed.id,
+            parent_id=claimed.parent_id,
+            group=claimed.group_id,
+            group_index=claimed.group_index,
+            headers=headers,
+            correlation_id=claimed.id,
+            ignore_result=bool(claimed.ignore_result),
+            serializer=claimed.serializer,
+            compression=claimed.compression,
+        )
+
+    def _await(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine to its end on the event loop of this thread, which lives as long as the thread."""
+        import asyncio  # only tasks that are coroutines need it
+
+        runner: asyncio.Runner | None = getattr(self._loops, "runner", None)
+        if runner is None:
+            runner = self._loops.runner = asyncio.Runner()
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return runner.run(coroutine)
+        # An eager call from inside a coroutine: the loop of this thread is busy, so another thread runs this one.
+        return _run_in_thread(coroutine)
+
+    def _guard(self, handler: Any, *args: Any) -> None:
+        try:
+            handler(*args)
+        except Exception:
+            logger.exception(
+                "%s of a task raised; the task's own outcome stands", getattr(handler, "__name__", handler)
+            )
+
+    def _prune_at(self, retention: float | None) -> float | None:
+        return None if retention is None else clock.now() + retention
+
+    def _send_postrun(
+        self,
+        task: Runnable,
+        claimed: Claimed,
+        request: Context,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        outcome: Outcome,
+    ) -> None:
+        signals.task_postrun.send(
+            sender=task,
+            task_id=claimed.id,
+            task=task,
+            args=args,
+            kwargs=kwargs,
+            retval=None if outcome.result is None else outcome.result.data,
+            state=state.celery_state(outcome.state, retries=1 if outcome.rerun is not None else 0),
+        )
+
+    def _send_internal_error(self, claimed: Claimed, request: Context, error: Exception) -> None:
+        if signals.task_internal_error.receivers:
+            signals.task_internal_error.send(
+                sender=self._registry[claimed.name],
+                task_id=claimed.id,
+                args=request.args,
+                kwargs=request.kwargs,
+                request=request,
+                exception=error,
+                traceback=error.__traceback__,
+                einfo=ExceptionInfo(error),
+            )
+
+    def _log_success(self, claimed: Claimed, request: Context, value: Any, runtime: float) -> None:
+        logger.info(
+            "Task %s[%s] succeeded in %ss: %s",
+            request.shadow or claimed.name,
+            claimed.id,
+            round(runtime, 6),
+            _shorten(value),
+            extra=_data(claimed, request),
+        )
+
+    def _log_failure(self, claimed: Claimed, request: Context, einfo: ExceptionInfo, expected: bool) -> None:
+        logger.log(
+            logging.INFO if expected else logging.ERROR,
+            "Task %s[%s] raised %s: %r%s",
+            request.shadow or claimed.name,
+            claimed.id,
+            "expected" if expected else "unexpected",
+            einfo.exception,
+            "" if expected else f"\n{einfo.traceback}",
+            extra=_data(claimed, request),
+        )
+
+
+def _run_in_thread(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    import asyncio
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
+
+
+def _data(claimed: Claimed, request: Context) -> dict[str, Any]:
+    """What log handlers find on the record, as with Celery: `record.data`."""
+    return {
+        "data": {
+            "id": claimed.id,
+            "name": request.shadow or claimed.name,
+            "args": request.argsrepr or repr(request.args),
+            "kwargs": request.kwargsrepr or repr(request.kwargs),
+        }
+    }
+
+
+def _shorten(value: Any, limit: int = 1024) -> str:
+    try:
+        text = repr(value)
+    except Exception as error:
+        text = f"<{type(value).__name__}: repr() raised {type(error).__name__}>"
+    return text if len(text) <= limit else text[: limit - 3] + "..."

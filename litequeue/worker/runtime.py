@@ -1,0 +1,104 @@
+"""What a worker is given: tasks it can run, the file, and how to behave. It learns nothing of the app that made them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from litequeue.core.context import Context, RequestStack
+    from litequeue.core.payload import Codec
+    from litequeue.store.contract import Store
+
+
+class Runnable(Protocol):
+    """A task as the executor sees it: `litequeue.task.Task` is one."""
+
+    name: str
+    acks_late: bool
+    """False: at most once; its start is committed before it runs, and it is never run again."""
+    ignore_result: bool
+    store_errors_even_if_ignored: bool
+    throws: tuple[type[BaseException], ...]
+    """Expected errors: logged as INFO without a traceback."""
+    request_stack: RequestStack
+    overrides: frozenset[str]
+    """Which of `before_start on_success on_failure on_retry after_return __call__` the task defines itself."""
+
+    def run(self, *args: Any, **kwargs: Any) -> Any: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None: ...
+    def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None: ...
+    def on_failure(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None: ...
+    def on_retry(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None: ...
+    def after_return(self, status: str, retval: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """Everything a process that runs tasks needs."""
+
+    app: Any
+    """Only handed through to signals and to tasks; the worker calls nothing on it."""
+    registry: Mapping[str, Runnable]
+    store: Store
+    codec: Codec
+    """Reads arguments (`accept_content`)."""
+    result_codec: Codec
+    """Writes results (`result_serializer`, `result_compression`)."""
+    success_retention: float | None
+    """Seconds a result is kept after success; None: for ever."""
+    failure_retention: float | None
+    """Seconds a failure is kept; None: for ever."""
+    max_deaths: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerOptions:
+    """How a worker behaves; picklable, so that a child started by spawn gets the same."""
+
+    node: str
+    """The node name, `celery@host`."""
+    queues: tuple[str, ...]
+    pool: str = "prefork"
+    concurrency: int = 1
+    burst: bool = False
+    """Stop when nothing is ready, running or due."""
+    max_tasks_per_child: int | None = None
+    max_memory_per_child: int | None = None
+    """Kilobytes of resident memory, measured after each task."""
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
+    start_method: str = "forkserver"
+    loglevel: int = 30
+    logfile: str | None = None
+    send_events: bool = False
+    heartbeat_interval: float = 10.0
+    lease: float = 60.0
+    """Seconds without a heartbeat after which a process of another host or pid namespace counts as dead."""
+    prune_batch: int = 500
+    """Rows deleted in one transaction."""
+    prune_interval: float = 60.0
+    poll_interval: float = 0.1
+    """Seconds between the looks that find work whose wake-up was lost."""
+    soft_shutdown_timeout: float = 0.0
+    proc_alive_timeout: float = 30.0
+    log: Mapping[str, Any] = field(default_factory=dict)
+    """How logging is set up in a child: handed to `Loader.set_up_logging`."""
+
+
+class Loader(Protocol):
+    """Builds the runtime inside a process; picklable. The app side makes one (`litequeue.loading.AppLoader`)."""
+
+    def load(self) -> Runtime:
+        """Import the app and its tasks, and return the runtime. Called once in each process."""
+
+    def set_up_logging(self, options: WorkerOptions) -> None:
+        """Set up the log handlers of this process."""
+
+    def preload(self) -> list[str]:
+        """Modules worth importing in the fork server, so that children share their memory."""
+
+
+Hook = Callable[..., None]

@@ -1,0 +1,287 @@
+"""The worker: starts, watches, replaces and stops its slots, and owns the signals. It never runs a task itself.
+
+Start: open the channel, register, start the pool, then the duties. Stop: the pool first, so that everything is settled or
+given back while the worker is still registered; then the duties; then the row of the worker goes, and the file is closed.
+A signal handler only notes the signal and wakes the loop; the loop acts.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from litequeue import exceptions, signals
+from litequeue.core import process
+from litequeue.core.records import NewProcess
+from litequeue.worker.consumer import Consumer
+from litequeue.worker.duties import Duty
+from litequeue.worker.duties.burst import Burst
+from litequeue.worker.duties.heartbeat import Heartbeat
+from litequeue.worker.duties.poller import Poller
+from litequeue.worker.duties.pruner import Pruner
+from litequeue.worker.duties.rescuer import Rescuer, report
+from litequeue.worker.pools import make_pool
+from litequeue.worker.runtime import Loader, Runtime, WorkerOptions
+
+logger = logging.getLogger("litequeue.worker")
+
+_LOOK: Final = 1.0  # seconds between looks of the loop when nothing happens
+_WARM = ("SIGTERM", "SIGINT", "SIGBREAK")
+_COLD = ("SIGQUIT",)
+
+
+class Worker:
+    """One worker: a node name, a pool of slots, and the duties."""
+
+    def __init__(self, runtime: Runtime, options: WorkerOptions, loader: Loader) -> None:
+        self.runtime = runtime
+        self.options = options
+        self.loader = loader
+        self.ready = threading.Event()
+        """Set once every slot can claim."""
+        self.stopped = threading.Event()
+        """Set once everything has ended."""
+        self.holder = 0
+        self.channel: Any = None
+        self.interrupt, self._interrupter = socket.socketpair()
+        self.interrupt.setblocking(False)
+        self._interrupter.setblocking(False)
+        self._pool = make_pool(self)
+        self._duties: list[Duty] = []
+        self._signals: deque[str] = deque()
+        self._stopping = False
+        self._cold = False
+        self._exit_code = 0
+        self._failure: str | None = None
+        self._children = 0
+        self._thread: threading.Thread | None = None
+        self._main_thread = False
+
+    # Running
+
+    def run(self, install_signals: bool = True) -> int:
+        """Serve until stopped, in this thread; returns the exit code."""
+        previous = self._install_signals() if install_signals else {}
+        try:
+            self._begin()
+            self._serve()
+        except exceptions.WorkerTerminate:
+            self._cold = True
+        finally:
+            try:
+                self._end()
+            finally:
+                for number, handler in previous.items():
+                    signal.signal(number, handler)
+        return self._exit_code
+
+    def start(self) -> None:
+        """Serve in a thread of its own; returns at once. `ready` is set when the slots are up."""
+        self._thread = threading.Thread(target=self.run, args=(False,), name="litequeue-worker", daemon=True)
+        self._thread.start()
+
+    def stop(self, warm: bool = True, timeout: float | None = None) -> bool:
+        """Stop from another thread; True when everything has ended within `timeout` seconds."""
+        self._signals.append("SIGTERM" if warm else "SIGQUIT")
+        self._wake()
+        if self._thread is None or self._thread is threading.current_thread():
+            return self.stopped.is_set()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _begin(self) -> None:
+        store, options = self.runtime.store, self.options
+        signals.worker_init.send(sender=self)
+        self.channel = store.open_channel()
+        self.holder = store.register(
+            NewProcess(
+                worker=options.node,
+                role="worker",
+                parent=None,
+                identity=process.current(),
+                queues=options.queues,
+                info={
+                    "pool": options.pool,
+                    "concurrency": options.concurrency,
+                    "tasks": sorted(self.runtime.registry),
+                    "max_tasks_per_child": options.max_tasks_per_child,
+                    "max_memory_per_child": options.max_memory_per_child,
+                },
+            )
+        )
+        rescued = store.rescue(options.lease, self.runtime.max_deaths)
+        report(rescued.requeued, rescued.failed)
+        self._pool.start()
+        self._duties = self._make_duties()
+        for duty in self._duties:
+            duty.start()
+
+    def _make_duties(self) -> list[Duty]:
+        store, options = self.runtime.store, self.options
+        duties: list[Duty] = [
+            Heartbeat(store, self._process_ids, options.heartbeat_interval),
+            Rescuer(store, options.lease, self.runtime.max_deaths),
+            Pruner(store, options.prune_batch, options.prune_interval),
+            Poller(store, options.queues, options.poll_interval),
+        ]
+        if options.burst:
+            duties.append(Burst(store, options.queues, self.runtime.registry.keys(), lambda: self._note("SIGTERM")))
+        return duties
+
+    def _serve(self) -> None:
+        while not self._pool.is_down():
+            if not self.ready.is_set() and self._pool.is_up():
+                self.ready.set()
+                signals.worker_ready.send(sender=self)
+                logger.info("%s ready.", self.options.node)
+            self._pool.watch(_LOOK)
+            self.act_on_signals()
+
+    def _end(self) -> None:
+        if self._cold and not self._pool.kill() and not self._pool.is_down():
+            self._abandon()
+        for duty in self._duties:
+            duty.stop()
+        if self.holder:
+            self.runtime.store.deregister(self.holder)
+        signals.worker_shutdown.send(sender=self)
+        self.runtime.store.close()
+        if self._failure is not None:
+            logger.critical("The worker stops: %s", self._failure)
+        self.stopped.set()
+
+    def _abandon(self) -> None:
+        """A cold stop of threads: give their tasks back and leave without them, since a thread cannot be killed."""
+        if not self._main_thread:  # inside another program: its threads end their tasks, and only then it is over
+            while not self._pool.is_down():
+                self._pool.watch(_LOOK)
+            return
+        self.runtime.store.deregister(self.holder)
+        logging.shutdown()
+        os._exit(self._exit_code or 1)
+
+    # Signals
+
+    def _install_signals(self) -> dict[int, Any]:
+        self._main_thread = True
+        previous: dict[int, Any] = {}
+        for name in (*_WARM, *_COLD):
+            number = getattr(signal, name, None)
+            if number is not None:
+                previous[number] = signal.signal(number, self._on_signal)
+        return previous
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        self._note(signal.Signals(number).name)
+        if self.options.pool == "solo" and self._is_cold(self._signals[-1]):
+            raise exceptions.WorkerTerminate(1)  # into the task itself: this thread runs it
+
+    def _is_cold(self, name: str) -> bool:
+        return name in _COLD or (name == "SIGINT" and self._stopping)
+
+    def _note(self, name: str) -> None:
+        self._signals.append(name)
+        self._wake()
+
+    def _wake(self) -> None:
+        with suppress(OSError):
+            self._interrupter.send(b"!")
+
+    def wait_for_signal(self, timeout: float) -> None:
+        """Block until a signal was noted, at most `timeout` seconds."""
+        from multiprocessing.connection import wait
+
+        wait([self.interrupt], timeout)
+
+    def act_on_signals(self) -> bool:
+        """Carry out what signals asked for; returns whether the worker goes on."""
+        with suppress(BlockingIOError):
+            self.interrupt.recv(4096)
+        while self._signals:
+            name = self._signals.popleft()
+            if self._is_cold(name):
+                self._stop_cold(name)
+            elif not self._stopping:
+                self._stop_warm(name)
+        return not self._stopping
+
+    def _stop_warm(self, name: str) -> None:
+        self._stopping = True
+        signals.worker_shutting_down.send(sender=self.options.node, sig=name, how="Warm", exitcode=self._exit_code)
+        if self._main_thread and name != "SIGTERM":
+            logger.warning("Warm shutdown: the running tasks are finished first (once more to stop at once)")
+        else:
+            logger.info("Warm shutdown: the running tasks are finished first")
+        self._pool.stop()
+
+    def _stop_cold(self, name: str) -> None:
+        self._stopping = self._cold = True
+        self._exit_code = self._exit_code or 1
+        signals.worker_shutting_down.send(sender=self.options.node, sig=name, how="Cold", exitcode=self._exit_code)
+        logger.warning("Cold shutdown: everything unfinished is given back")
+        if not self._pool.kill() and not self._pool.is_down():
+            self._abandon()
+
+    def fail(self, reason: str) -> None:
+        """Stop, because the worker cannot do its work."""
+        self._failure = reason
+        self._exit_code = 1
+        self._note("SIGTERM")
+
+    def is_stopping(self) -> bool:
+        """Whether the worker was told to stop."""
+        return self._stopping
+
+    def pause(self, seconds: float) -> None:
+        """Wait, unless a signal comes."""
+        self.wait_for_signal(seconds)
+
+    # For the pools
+
+    def make_consumer(self, interrupt: socket.socket, before_claim: Callable[[], bool] | None = None) -> Consumer:
+        """A slot in this process."""
+        return Consumer(
+            self.runtime,
+            node=self.options.node,
+            holder=self.holder,
+            queues=self.options.queues,
+            interrupt=interrupt,
+            before_claim=before_claim,
+        )
+
+    def next_child_number(self) -> int:
+        """1 for the first child, and so on; a replacement gets a new number."""
+        self._children += 1
+        return self._children
+
+    def bury_child(self, pid: int | None, reason: str) -> None:
+        """Take back at once what a dead child held."""
+        for number in self._holders(pid):
+            rescued = self.runtime.store.bury(number, reason, self.runtime.max_deaths)
+            report(rescued.requeued, rescued.failed)
+
+    def release_child(self, pid: int | None) -> None:
+        """Give back what a child held that was stopped by request: no death is counted."""
+        for number in self._holders(pid):
+            self.runtime.store.deregister(number)
+
+    def _holders(self, pid: int | None) -> list[int]:
+        return [
+            record.id
+            for record in self.runtime.store.processes()
+            if record.parent == self.holder and record.identity.pid == pid
+        ]
+
+    def _process_ids(self) -> list[int]:
+        return [
+            record.id
+            for record in self.runtime.store.processes()
+            if record.id == self.holder or record.parent == self.holder
+        ]
