@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
-from litequeue.core.json_codec import brief
+from litequeue.core.type_tags import brief
 from litequeue.exceptions import (
     DecodeError,
     EncodeError,

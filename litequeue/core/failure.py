@@ -6,8 +6,8 @@
 `args` and `state` (the attributes that the exception's own code set) follow the rules of json; a tuple stays a tuple,
 an exception among them is a record of its own, and what json cannot write is its `repr()`, marked as such (`Repr`).
 
-Nothing here trusts what it is given. Writing never raises, whatever the exception's own methods do. Reading runs none of
-the exception's own code: its class is looked up, and must be an exception class; the object is made by the C
+Nothing here trusts what it is given. Writing never raises, whatever the exception's own methods do. Reading runs none
+of the exception's own code: its class is looked up, and must be an exception class; the object is made by the C
 constructors it inherits, and its attributes are put back.
 """
 
@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from types import BuiltinFunctionType, WrapperDescriptorType
 from typing import Any, Final, NamedTuple
 
 from litequeue.core import json_codec
+from litequeue.core.type_tags import TYPE_KEY, VALUE_KEY, brief, tagged, untag
 from litequeue.exceptions import RemoteError, Retry
 
 RECORD_BYTES: Final = 1 << 20
@@ -45,6 +47,7 @@ _SUMMARY_CHARS: Final = 8_192
 """Of `text`: what is shown. The arguments have the whole of it."""
 
 _MAIN_ALIASES: Final = ("__mp_main__",)
+_ATTRIBUTES: Final[Any] = vars(BaseException)["__dict__"]
 _NOT_STATE: Final = frozenset(dir(BaseException))
 # What C exceptions keep outside of their arguments and of `__dict__`.
 _MEMBERS: Final[tuple[tuple[type[BaseException], tuple[str, ...]], ...]] = (
@@ -78,7 +81,7 @@ def encode_exception(exc: BaseException, *, max_bytes: int | None = None) -> str
             text = json_codec.dumps_tree(_Recorder(limits).record(exc))
             if len(text) <= bound and (text.isascii() or len(text.encode()) <= bound):
                 return text
-        except BaseException:  # noqa: S112 - the exception's own code may raise anything; a smaller record says less
+        except BaseException:  # the exception's own code may raise anything; the next record is smaller
             continue
     return _least_record(exc)
 
@@ -116,10 +119,12 @@ class _Recorder(json_codec.Walker):
             if type(exc) is RemoteError:
                 return self.stand_in(exc)
             name, module = _names_of(exc)
-            tree = {"type": name, "module": module, "text": _cut(_text_of(exc), min(self.limits.text, _SUMMARY_CHARS))}
+            tree: dict[str, Any] = {"type": name, "module": module}
+            tree["text"] = _cut(_text_of(exc), min(self.limits.text, _SUMMARY_CHARS))
             tree["args"] = self.arguments(_arguments_of(exc))
-            self.details(exc, tree)
-            self.chain(exc, tree)
+            for add in (self.details, self.chain):
+                with suppress(BaseException):  # the class may have made properties of any of these attributes
+                    add(exc, tree)
             return tree
         finally:
             self.depth -= 1
@@ -127,7 +132,8 @@ class _Recorder(json_codec.Walker):
 
     def stand_in(self, exc: RemoteError) -> dict[str, Any]:
         """The record that a stand-in was made from: who reads it may know the class."""
-        tree = {"type": str(exc.type_name), "module": str(exc.module), "text": _cut(str(exc.text), _SUMMARY_CHARS)}
+        tree: dict[str, Any] = {"type": str(exc.type_name), "module": str(exc.module)}
+        tree["text"] = _cut(str(exc.text), _SUMMARY_CHARS)
         tree["args"] = self.arguments(exc.args)
         self.chain(exc, tree)
         return tree
@@ -163,7 +169,7 @@ class _Recorder(json_codec.Walker):
             names = [exc.errno, exc.strerror, exc.filename]
             tree["init"] = self.arguments([*names, None, exc.filename2] if exc.filename2 is not None else names)
         hidden = ("sig", "rerun") if isinstance(exc, Retry) else ()
-        own = getattr(exc, "__dict__", None)
+        own = _ATTRIBUTES.__get__(exc)
         if own:
             state = {
                 str.__str__(key): self.guarded(value)
@@ -189,9 +195,7 @@ class _Recorder(json_codec.Walker):
     # The walker, with limits instead of refusals
 
     def refuse(self, value: Any, reason: str, cause: BaseException | None = None) -> Any:
-        """The record of an exception, and the repr of everything else."""
-        if isinstance(value, BaseException) and type(value).__mro__[-2] is BaseException:
-            return json_codec.tagged("exception", self.record(value))
+        """The repr of what cannot be written."""
         return _marked(value)
 
     def walk(self, value: Any) -> Any:
@@ -206,9 +210,11 @@ class _Recorder(json_codec.Walker):
         return super().text(_cut(value, self.limits.text) if len(value) > self.limits.text else value)
 
     def object(self, value: Any) -> Any:
-        """The tree of anything else; large binary data is only named."""
+        """The tree of anything else: an exception is a record of its own, large binary data is only named."""
+        if issubclass(type(value), BaseException):
+            return tagged("exception", self.record(value))
         if isinstance(value, (bytes, bytearray, memoryview)) and len(value) > self.limits.text:
-            return json_codec.tagged("repr", f"<{len(value):,} bytes beginning {bytes(value[:40])!r}>")
+            return tagged("repr", f"<{len(value):,} bytes beginning {bytes(value[:40])!r}>")
         return super().object(value)
 
     def items(self, value: Any) -> list[Any]:
@@ -216,7 +222,7 @@ class _Recorder(json_codec.Walker):
         if len(value) <= self.nodes:
             return super().items(value)
         kept = super().items(list(value)[: max(self.nodes, 0) // 2])
-        return [*kept, json_codec.tagged("repr", f"<{len(value) - len(kept):,} more left out>")]
+        return [*kept, tagged("repr", f"<{len(value) - len(kept):,} more left out>")]
 
     def mapping(self, value: dict[Any, Any], part: str = "[{!r}]") -> Any:
         """The tree of a dict that there is room for."""
@@ -251,10 +257,10 @@ def _guard(show: Callable[[Any], str], value: Any) -> str:
 def _marked(value: Any) -> dict[str, Any]:
     """The repr of a value under the mark that it is one; a large container is not shown in full."""
     if isinstance(value, (list, tuple, dict, set, frozenset, str, bytes, int)):
-        from reprlib import repr as show
-    else:
-        show = repr
-    return json_codec.tagged("repr", _cut(_guard(show, value), _REPR_CHARS))
+        import reprlib
+
+        return tagged("repr", _cut(_guard(reprlib.repr, value), _REPR_CHARS))
+    return tagged("repr", _cut(_guard(repr, value), _REPR_CHARS))
 
 
 def _cut(text: str, limit: int) -> str:
@@ -278,7 +284,7 @@ def decode_exception(text: str | bytes) -> BaseException:
         return _rebuild(json_codec.loads_with(_hook, content))
     except Exception as exc:
         shown = _cut(_guard(str, text), _BRIEF_CHARS)
-        return RemoteError(f"an error record that cannot be read: {json_codec.brief(exc)}", text=shown)
+        return RemoteError(shown, text=f"its record cannot be read ({brief(exc)}): {shown}")
 
 
 def summary(text: str) -> str:
@@ -295,14 +301,14 @@ def _leave(found: dict[str, Any]) -> Any:
 
 
 def _hook(found: dict[str, Any]) -> Any:
-    name = found.get(json_codec.TYPE_KEY)
-    if type(name) is not str or len(found) != 2 or json_codec.VALUE_KEY not in found:
+    name = found.get(TYPE_KEY)
+    if type(name) is not str or len(found) != 2 or VALUE_KEY not in found:
         return found
-    value = found[json_codec.VALUE_KEY]
+    value = found[VALUE_KEY]
     if name == "repr":
         return Repr(value)
     try:
-        return _rebuild(value) if name == "exception" else json_codec.untag(name, value)
+        return _rebuild(value) if name == "exception" else untag(name, value)
     except Exception:
         return Repr(_cut(_guard(repr, value), _REPR_CHARS))
 
@@ -332,7 +338,8 @@ def _find_class(module: str, name: str) -> type[BaseException] | None:
     if holder is None:
         holder = _import(module)
     for part in name.split("."):
-        holder = vars(holder).get(part) if holder is not None else None
+        # Only what stands in the namespace: a module's or a class's __getattr__ is not asked.
+        holder = getattr(holder, "__dict__", {}).get(part)
     if not isinstance(holder, type) or not issubclass(holder, BaseException) or _ends_the_reader(holder):
         return None
     return holder
@@ -375,8 +382,8 @@ def _make(cls: type[BaseException], args: tuple[Any, ...], record: Any) -> BaseE
     if isinstance(exc, Retry):
         state = {"sig": None, "rerun": None, **(state or {})}
     if state:
-        own = BaseException.__dict__["__dict__"].__get__(exc) if "__dict__" in BaseException.__dict__ else exc.__dict__
-        own.update({key: value for key, value in state.items() if not key.startswith("__") and key not in _NOT_STATE})
+        kept = {key: value for key, value in state.items() if not key.startswith("__") and key not in _NOT_STATE}
+        _ATTRIBUTES.__get__(exc).update(kept)
     return exc
 
 
@@ -415,7 +422,6 @@ def format_traceback(exc: BaseException, *, max_chars: int = TRACEBACK_CHARS) ->
         shown = traceback.TracebackException(type(exc), exc, exc.__traceback__, compact=True)
         _drop_own_frames(shown)
         text = "".join(shown.format())
-        text.encode("utf-8", "surrogatepass")
     except BaseException:
         text = f"{type(exc).__qualname__}: {_text_of(exc)}\n(the traceback could not be formatted)\n"
     if not text.isascii():

@@ -1,31 +1,35 @@
 """JSON text that keeps Python's own value types.
 
 What JSON has is written as JSON. Dates, times, Decimal, UUID, bytes and sets are written as a tagged object,
-`{"__type__": "datetime", "__value__": "2030-01-01T00:00:00+00:00"}`, and come back as what they were. An Enum is written
-as its value, a dataclass as an object of its fields, and an object with `__json__()` as what that returns.
+`{"__type__": "datetime", "__value__": "2030-01-01T00:00:00+00:00"}`, and come back as what they were. An Enum is
+written as its value, a dataclass as an object of its fields, and an object with `__json__()` as what that returns.
 
-A value is written by the C encoder in one pass. Only where that pass fails, or where its text holds something that would
-not be read back as it was (a caller's own "__type__" key, a lone surrogate), does `Walker` go through the value in
-Python: it either makes a tree that the C encoder can write exactly, or names the path of what cannot be written.
+A value is written by the C encoder in one pass. Only where that pass fails, or where its text holds something that
+would not be read back as it was (a caller's own "__type__" key, a lone surrogate), does `Walker` go through the value
+in Python: it either makes a tree that the C encoder can write exactly, or names the path of what cannot be written.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import enum
 import re
 import threading
-from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta, tzinfo
 from json import JSONDecoder, JSONEncoder
 from json import encoder as _json_encoder
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from litequeue.core.type_tags import (
+    PLAIN_MEMBERS,
+    TYPE_KEY,
+    VALUE_KEY,
+    Refused,
+    brief,
+    reduce_object,
+    tagged,
+    untag,
+)
 from litequeue.exceptions import DecodeError, EncodeError, SerializationError, SoftTimeLimitExceeded
-
-TYPE_KEY: Final = "__type__"
-VALUE_KEY: Final = "__value__"
 
 CALL: Final = "the arguments"
 """The `what` of a pair [args, kwargs]: its paths begin with `args` and `kwargs`."""
@@ -36,170 +40,6 @@ _PAIR: Final = re.compile("(?<=[\ud800-\udbff])(?=[\udc00-\udfff])")
 """Between two lone surrogates which JSON's escapes would join to one character."""
 _HUGE_BITS: Final = 2000
 """Integers of more bits are written in base 16: Python may refuse to read more than 640 decimal digits (2,126 bits)."""
-
-
-# Types that cross under a tag
-
-
-class _Tag(NamedTuple):
-    name: str
-    encode: Callable[[Any], Any]
-    decode: Callable[[Any], Any]
-
-
-def _zone_suffix(zone: tzinfo | None) -> str:
-    """`[Europe/Berlin]` for a zone with a name (RFC 9557), so that more than its offset comes back."""
-    key = getattr(zone, "key", None)
-    return f"[{key}]" if type(key) is str and type(zone).__name__ == "ZoneInfo" else ""
-
-
-def _split_zone(text: str) -> tuple[str, tzinfo | None]:
-    if not text.endswith("]"):
-        return text, None
-    stamp, _, key = text[:-1].partition("[")
-    from zoneinfo import ZoneInfo
-
-    try:
-        return stamp, ZoneInfo(key)
-    except (KeyError, OSError):
-        return stamp, None  # this machine does not know the zone; the offset keeps the instant
-
-
-def _encode_datetime(moment: datetime) -> str:
-    text = moment.isoformat()
-    return text if moment.tzinfo is None else text + _zone_suffix(moment.tzinfo)
-
-
-def _decode_datetime(text: str) -> datetime:
-    stamp, zone = _split_zone(text)
-    moment = datetime.fromisoformat(stamp)
-    if zone is None:
-        return moment
-    for fold in (0, 1):
-        local = moment.replace(tzinfo=zone, fold=fold)
-        if local.utcoffset() == moment.utcoffset():
-            return local
-    return moment.astimezone(zone)  # the zone's rules differ here: keep the instant
-
-
-def _encode_time(moment: time) -> str:
-    return moment.isoformat() + _zone_suffix(moment.tzinfo)
-
-
-def _decode_time(text: str) -> time:
-    stamp, zone = _split_zone(text)
-    moment = time.fromisoformat(stamp)
-    return moment if zone is None else moment.replace(tzinfo=zone)
-
-
-def _encode_bytes(data: Any) -> str:
-    return b2a_base64(data, newline=False).decode("ascii")
-
-
-def _decode_uuid(text: str) -> Any:
-    from uuid import UUID
-
-    return UUID(text)
-
-
-def _decode_decimal(text: str) -> Any:
-    from decimal import Decimal
-
-    return Decimal(text)
-
-
-def _list_of(value: Any) -> list[Any]:
-    if type(value) is not list:
-        raise TypeError(f"a list was expected, not {type(value).__name__}")
-    return value
-
-
-_BYTES: Final = _Tag("bytes", _encode_bytes, a2b_base64)
-
-_TAGS: dict[type, _Tag] = {
-    datetime: _Tag("datetime", _encode_datetime, _decode_datetime),
-    date: _Tag("date", date.isoformat, date.fromisoformat),
-    time: _Tag("time", _encode_time, _decode_time),
-    timedelta: _Tag("timedelta", lambda d: [d.days, d.seconds, d.microseconds], lambda v: timedelta(*_list_of(v))),
-    bytes: _BYTES,
-    bytearray: _Tag("bytearray", _encode_bytes, lambda text: bytearray(a2b_base64(text))),
-    memoryview: _BYTES,
-    set: _Tag("set", list, lambda v: set(_list_of(v))),
-    frozenset: _Tag("frozenset", list, lambda v: frozenset(_list_of(v))),
-}
-
-# Their modules are imported by whoever uses them, not by us.
-_TAGS_BY_NAME: Final = {
-    ("uuid", "UUID"): _Tag("uuid", str, _decode_uuid),
-    ("decimal", "Decimal"): _Tag("decimal", str, _decode_decimal),
-}
-
-_DECODERS: dict[str, Callable[[Any], Any]] = {
-    **{tag.name: tag.decode for tag in (*_TAGS.values(), *_TAGS_BY_NAME.values())},
-    # Written by `Walker` only.
-    "dict": lambda v: dict(_list_of(v)),
-    "tuple": lambda v: tuple(_list_of(v)),
-    "str": lambda v: "".join(_list_of(v)),
-    "int": lambda v: int(v, 16),
-}
-
-_RESERVED: Final = frozenset({*_DECODERS, "repr", "exception"})
-_NATIVE: Final = (str, int, float, list, tuple, dict, type(None))
-
-_PLAIN_MEMBERS: Final = frozenset(
-    {str, int, float, bool, type(None), bytes, date, datetime, time, timedelta, frozenset}
-)
-"""Members with which a set can be written without a look at each of them."""
-
-
-def register_type(cls: type, name: str, encode: Callable[[Any], Any], decode: Callable[[Any], Any]) -> None:
-    """Let instances of `cls` cross as json and come back as themselves.
-
-    `encode(obj)` gives something json can write, `decode(value)` makes the object from it. The sender and the receiver
-    must both register it, under the same `name`. ValueError when the name is taken, TypeError for a type that json
-    writes by itself.
-    """
-    if not isinstance(cls, type) or issubclass(cls, _NATIVE):
-        raise TypeError(f"json writes {cls!r} by itself: only other classes can be registered")
-    known = _TAGS.get(cls)
-    if name in _RESERVED or (name in _DECODERS and (known is None or known.name != name)):
-        raise ValueError(f"the type tag {name!r} is taken: choose another name for {cls.__qualname__}")
-    _TAGS[cls] = _Tag(name, encode, decode)
-    _DECODERS[name] = decode
-
-
-def _tag_for(cls: type) -> _Tag | None:
-    for base in cls.__mro__:
-        tag = _TAGS.get(base) or _TAGS_BY_NAME.get((base.__module__, base.__qualname__))
-        if tag is not None:
-            return tag
-    return None
-
-
-class _Refused(TypeError):
-    """json cannot write an object."""
-
-
-class _NeedsWalk(Exception):
-    """The C encoder alone cannot write the value so that it comes back as it was."""
-
-
-def _reduce(obj: Any) -> tuple[str | None, Any]:
-    """What to write for `obj`: a tag's name and its value, or None and what stands for the object."""
-    cls = type(obj)
-    tag = _TAGS.get(cls)
-    if tag is None:
-        to_json = None if isinstance(obj, type) else getattr(obj, "__json__", None)
-        if to_json is not None:
-            return None, to_json()
-        if isinstance(obj, enum.Enum):
-            return None, obj.value
-        tag = _tag_for(cls)
-        if tag is None:
-            if dataclasses.is_dataclass(obj) and not isinstance(obj, type):
-                return None, {field.name: getattr(obj, field.name) for field in dataclasses.fields(obj)}
-            raise _Refused
-    return tag.name, tag.encode(obj)
 
 
 # Writing
@@ -222,6 +62,10 @@ def _make_encoder(
     return encoder
 
 
+class _NeedsWalk(Exception):
+    """The C encoder alone cannot write the value so that it comes back as it was."""
+
+
 class _PerThread(threading.local):
     """One encoder for each thread: it notes the containers it is in, to notice circles, and counts its tags."""
 
@@ -231,9 +75,9 @@ class _PerThread(threading.local):
         self.encode = _make_encoder(self.markers, self._default)
 
     def _default(self, obj: Any) -> Any:
-        if type(obj) in (set, frozenset) and not _PLAIN_MEMBERS.issuperset(map(type, obj)):
+        if type(obj) in (set, frozenset) and not PLAIN_MEMBERS.issuperset(map(type, obj)):
             raise _NeedsWalk
-        name, value = _reduce(obj)
+        name, value = reduce_object(obj)
         if name is None:
             return value
         self.tags += 1
@@ -342,7 +186,9 @@ class Walker:
     def enter(self, value: Any) -> Any:
         """The tree of a container or an object, unless it is inside of itself."""
         if id(value) in self.inside:
-            return self.refuse(value, f"is a {type_name(value)} that contains itself: json has no circular references")
+            return self.refuse(
+                value, f"is of type {type_name(value)} and contains itself: json has no circular references"
+            )
         self.inside.add(id(value))
         try:
             if isinstance(value, (list, tuple)):
@@ -384,13 +230,13 @@ class Walker:
     def object(self, value: Any) -> Any:
         """The tree of anything else."""
         try:
-            name, plain = _reduce(value)
-        except _Refused:
-            return self.refuse(value, f"is a {type_name(value)}, which json cannot write: {hint(value)}")
+            name, plain = reduce_object(value)
+        except Refused:
+            return self.refuse(value, f"is of type {type_name(value)}, which json cannot write: {hint(value)}")
         except (RecursionError, SoftTimeLimitExceeded):
             raise
         except Exception as exc:
-            reason = f"is a {type_name(value)} that could not be made plain: {brief(exc)}"
+            reason = f"is of type {type_name(value)}, which could not be made plain: {brief(exc)}"
             return self.refuse(value, reason, exc)
         if name in ("set", "frozenset"):
             return tagged(name, [self.child("{…}", member, self.member) for member in plain])
@@ -407,17 +253,12 @@ class Walker:
         tree = self.walk(value)
         if isinstance(tree, list) or (isinstance(tree, dict) and tree.get(TYPE_KEY) in _UNHASHABLE):
             return self.refuse(
-                value, f"is a {type_name(value)} in a set, and would be read back as what no set can hold"
+                value, f"is of type {type_name(value)} in a set, and would be read back as what no set can hold"
             )
         return tree
 
 
 _UNHASHABLE: Final = (None, "dict", "set", "bytearray")
-
-
-def tagged(name: str, value: Any) -> dict[str, Any]:
-    """A value under its type tag."""
-    return {TYPE_KEY: name, VALUE_KEY: value}
 
 
 def _key_text(key: Any) -> str | None:
@@ -483,21 +324,6 @@ def hint(value: Any) -> str:
 # Reading
 
 
-def untag(name: str, value: Any) -> Any:
-    """The value that stands under the tag `name`; DecodeError when the tag is not known or its value makes no sense."""
-    decode = _DECODERS.get(name)
-    if decode is None:
-        raise DecodeError(
-            f"the type tag {name[:80]!r} is not known here: call register_type() for it in this process too"
-        )
-    try:
-        return decode(value)
-    except (RecursionError, SoftTimeLimitExceeded):
-        raise
-    except Exception as exc:
-        raise DecodeError(f"the value under the type tag {name!r} cannot be read: {brief(exc)}") from exc
-
-
 def _hook(found: dict[str, Any]) -> Any:
     if TYPE_KEY in found and len(found) == 2 and VALUE_KEY in found and type(found[TYPE_KEY]) is str:
         return untag(found[TYPE_KEY], found[VALUE_KEY])
@@ -506,7 +332,7 @@ def _hook(found: dict[str, Any]) -> Any:
 
 _plain = JSONDecoder()
 _tagging = JSONDecoder(object_hook=_hook)
-_scan = _plain.scan_once
+_scan: Any = _plain.scan_once  # type: ignore[attr-defined]
 
 
 def loads(text: str) -> Any:
@@ -536,12 +362,3 @@ def _read(decoder: JSONDecoder, text: str) -> Any:
         raise DecodeError(f"the json text ({len(text):,} characters) is nested too deeply to be read") from None
     except Exception as exc:
         raise DecodeError(f"this is not the json it should be: {brief(exc)}") from exc
-
-
-def brief(exc: BaseException) -> str:
-    """One line of an exception, for a message: its class and the beginning of its text, if it has one."""
-    try:
-        text = str(exc).partition("\n")[0][:200]
-    except Exception:
-        text = ""
-    return f"{type(exc).__name__}: {text}" if text else type(exc).__name__

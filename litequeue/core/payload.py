@@ -12,11 +12,11 @@ from typing import Any, Final
 from litequeue.core.compression import Compression, compress, decompress, find_compression, known_compressions
 from litequeue.core.compression import register_compression as register_compression
 from litequeue.core.json_codec import CALL, dumps, loads
-from litequeue.core.json_codec import register_type as register_type
 from litequeue.core.records import Encoded, Stored
 from litequeue.core.serializers import Serializer, deserialize, find_serializer, known_serializers, serialize
 from litequeue.core.serializers import register_serializer as register_serializer
 from litequeue.core.serializers import unregister_serializer as unregister_serializer
+from litequeue.core.type_tags import register_type as register_type
 from litequeue.exceptions import ContentDisallowed, DecodeError, EncodeError, ImproperlyConfigured, PayloadTooLarge
 
 _NO_ARGUMENTS: Final = Encoded("[[],{}]", "json", None)
@@ -172,7 +172,7 @@ def _known_serializer(name: str) -> Serializer:
     found = find_serializer(name)
     if found is None:
         raise ImproperlyConfigured(
-            f"no serializer is known as {name!r}: {known_serializers()} are, and register_serializer() makes others known"
+            f"no serializer is known as {name!r}: {known_serializers()} are, and register_serializer() adds others"
         )
     return found
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from litequeue.core import json_codec
+from litequeue.core.type_tags import brief
 from litequeue.exceptions import (
     DecodeError,
     EncodeError,
@@ -136,7 +137,7 @@ def serialize(serializer: Serializer, value: Any, what: str) -> str | bytes:
     except Exception as exc:
         path, culprit = _find_culprit(serializer, value, what)
         raise EncodeError(
-            f"{path} is a {json_codec.type_name(culprit)} that {serializer.name} cannot write: {json_codec.brief(exc)}"
+            f"{path} is of type {json_codec.type_name(culprit)}, which {serializer.name} cannot write: {brief(exc)}"
         ) from exc
     expected = bytes if serializer.binary else str
     if not isinstance(data, expected):
@@ -146,7 +147,7 @@ def serialize(serializer: Serializer, value: Any, what: str) -> str | bytes:
             data.encode()
         except UnicodeEncodeError as exc:
             raise EncodeError(f"{what} as {serializer.name} has a lone surrogate, which is not Unicode text") from exc
-    return data
+    return data  # type: ignore[no-any-return]
 
 
 def deserialize(serializer: Serializer, data: str | bytes) -> Any:
@@ -165,7 +166,7 @@ def deserialize(serializer: Serializer, data: str | bytes) -> Any:
     except Exception as exc:
         raise DecodeError(
             f"{len(data):,} stored {'bytes' if serializer.binary else 'characters'} are not readable as "
-            f"{serializer.name}: {json_codec.brief(exc)}"
+            f"{serializer.name}: {brief(exc)}"
         ) from exc
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from litequeue.core.context import Context, RequestStack
+    from litequeue.core.context import RequestStack
     from litequeue.core.payload import Codec
     from litequeue.store.contract import Store
 

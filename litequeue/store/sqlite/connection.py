@@ -30,7 +30,9 @@ MEMORY = ":memory:"
 MINIMUM_SQLITE = (3, 51, 3)
 """Before this, a checkpoint that resets the WAL could corrupt the file."""
 
-_SYNCHRONOUS = {FULL: "PRAGMA synchronous=FULL", NORMAL: "PRAGMA synchronous=NORMAL"}
+# EXTRA is FULL for a WAL file. In the rollback journal of a file that another program made, it also syncs the folder after
+# the journal is deleted; without that a power cut brings the journal back, and it undoes the commit.
+_SYNCHRONOUS = {FULL: "PRAGMA synchronous=EXTRA", NORMAL: "PRAGMA synchronous=NORMAL"}
 _FORK_WAIT = 5.0  # seconds a fork waits for another thread's transaction; they take milliseconds
 _CHECKPOINT_PAGES = 2000  # 4 MB of WAL; writers checkpoint inline, as no other way bounds the WAL under load
 _WAL_LIMIT = 16 * 1024 * 1024  # bytes the WAL file is cut to when it is reset
@@ -50,9 +52,9 @@ class Database:
     """The connections of this process to one file; every method may be called from any thread."""
 
     def __init__(
-        self, path: str, options: StoreOptions, prepare: Callable[[Database, apsw.Connection, bool], None]
+        self, path: str, options: StoreOptions, prepare: Callable[[Database, apsw.Connection], None]
     ) -> None:
-        """`prepare(database, connection, created)` is called on a fresh connection to make or migrate the schema."""
+        """`prepare(database, connection)` is called on a fresh connection to make or migrate the schema."""
         _check_sqlite()
         self.memory = path == MEMORY
         self.path = path if self.memory else os.path.abspath(path)
@@ -96,7 +98,9 @@ class Database:
             self.check_identity()
             connection.execute(statement, bindings)
             self.check_identity()
-            return connection.execute(then).fetchall()
+            with suppress(apsw.Error):  # the row is committed, whatever becomes of the question
+                return connection.execute(then).fetchall()
+            return []
         except apsw.Error as error:
             raise self._translated(error) from error
         finally:
@@ -198,15 +202,15 @@ class Database:
     def _open(self) -> apsw.Connection:
         if self.memory:
             connection = self._connect()
-            self._prepare(self, connection, True)
+            self._prepare(self, connection)
             return connection
-        created = filesystem.prepare(
+        filesystem.prepare(
             self.path, private=self._options.private, allow_network=self._options.allow_network
         )
         before = filesystem.identity(self.path)
         connection = self._connect()
         try:
-            self._prepare(self, connection, created)
+            self._prepare(self, connection)
             if filesystem.identity(self.path) != before:
                 raise exceptions.StoreMoved(f"{self.path} was replaced while it was being opened; try again.")
             if self._door is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 
 import apsw
 
@@ -46,7 +47,8 @@ class Enqueueing(Engine):
             else:
                 with self._database.write(durability) as connection:
                     connection.executemany(self._INSERT, ((*task, now, _first_state(task, now)) for task in tasks))
-                with self._database.read() as connection:
+                idle = []
+                with suppress(exceptions.OperationalError), self._database.read() as connection:
                     idle = self._idle_slots(connection)
         except apsw.ConstraintError as error:
             raise self._duplicate(tasks, error) from error

@@ -11,16 +11,15 @@ from contextlib import suppress
 from litequeue import exceptions
 
 NETWORK_TYPES = frozenset(
-    "nfs nfs4 cifs smb3 smbfs 9p afs ceph glusterfs lustre gpfs beegfs ocfs2 gfs2 davfs virtiofs vboxsf prl_fs vmhgfs drvfs"
-    " afpfs webdav".split()
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "gpfs", "beegfs", "ocfs2", "gfs2"}
+    | {"davfs", "virtiofs", "vboxsf", "prl_fs", "vmhgfs", "drvfs", "afpfs", "webdav", "remote"}
 )
-
 
 _NO_SPACE = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 
 
-def prepare(path: str, *, private: bool, allow_network: bool) -> bool:
-    """Check the folder and make the file, readable by its owner alone; True when the file is ours to set up.
+def prepare(path: str, *, private: bool, allow_network: bool) -> None:
+    """Check the folder, and make the file if there is none, readable by its owner alone.
 
     Raises StoreMissing, StoreForeign, StoreReadOnly, SecurityError or OperationalError (network file system).
     """
@@ -43,7 +42,7 @@ def prepare(path: str, *, private: bool, allow_network: bool) -> bool:
         # somebody has open is never opened and closed here, which would drop that process's locks.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
-        return os.path.getsize(path) == 0
+        return
     except PermissionError as error:
         raise exceptions.StoreReadOnly(
             f"{path}: the file cannot be made ({error.strerror}). Let this user write in {folder}."
@@ -54,7 +53,6 @@ def prepare(path: str, *, private: bool, allow_network: bool) -> bool:
         if error.errno == errno.EROFS:
             raise exceptions.StoreReadOnly(f"{path}: the file system is read-only.") from error
         raise exceptions.StoreMissing(f"{path}: the file cannot be made ({error.strerror}).") from error
-    return True
 
 
 def identity(path: str) -> tuple[int, int]:

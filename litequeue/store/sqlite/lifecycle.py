@@ -116,8 +116,8 @@ class Lifecycle(Engine):
             return next_at
         for (queue,) in fetch(connection, self._PROMOTE, (now,)):
             ready[queue] = ready.get(queue, 0) + 1
-        next_at = connection.execute(self._NEXT_AT).get
-        return next_at
+        later: float | None = connection.execute(self._NEXT_AT).get
+        return later
 
     _LANES = "SELECT queue, name FROM litequeue_lanes"
 
@@ -216,47 +216,52 @@ class Lifecycle(Engine):
             prune_at = CASE ignore_result WHEN 2 THEN 0 ELSE ? END, custom_state = NULL
         WHERE seq = ? AND holder = ? AND attempt = ? AND state = 'running'
     """
+    def _end(self, connection: apsw.Connection, claimant: Claimant, outcomes: Sequence[Outcome]) -> tuple[Claimed, ...]:
+        """End every outcome that is still held; returns the others."""
+        holder = claimant.holder
+        plain = [o for o in outcomes if o.rerun is None and o.state != state.IGNORED]
+        before = connection.total_changes()
+        connection.executemany(self._END, (_ending(o, holder) for o in plain))
+        lost: list[Claimed] = []
+        if connection.total_changes() - before != len(plain):
+            lost += self._find_lost(connection, holder, plain)
+        if len(plain) != len(outcomes):
+            for outcome in outcomes:
+                if outcome.rerun is not None:
+                    self._run_again(connection, holder, outcome)
+                elif outcome.state == state.IGNORED:
+                    self._end_ignored(connection, holder, outcome)
+                else:
+                    continue
+                if not connection.changes():
+                    lost.append(outcome.claimed)
+        self._keep_attempts(connection, claimant, outcomes, lost)
+        return tuple(lost)
+
+    _ENDED_SO = """
+        SELECT 1 FROM litequeue_tasks WHERE seq = ? AND holder = ? AND attempt = ? AND state = ? AND finished_at = ?
+    """
+
+    def _find_lost(self, connection: apsw.Connection, holder: int, outcomes: Sequence[Outcome]) -> list[Claimed]:
+        """Which of `outcomes`, just written, changed nothing."""
+        return [
+            o.claimed
+            for o in outcomes
+            if not fetch(connection, self._ENDED_SO, (o.claimed.seq, holder, o.claimed.attempt, o.state, o.finished_at))
+        ]
+
     # What `update_state` wrote before `raise Ignore()` stays: that is how a task sets its own last state.
     _END_IGNORED = """
         UPDATE litequeue_tasks
-        SET state = ?, finished_at = ?, prune_at = CASE ignore_result WHEN 2 THEN 0 ELSE ? END
+        SET state = 'ignored', finished_at = ?, prune_at = CASE ignore_result WHEN 2 THEN 0 ELSE ? END
         WHERE seq = ? AND holder = ? AND attempt = ? AND state = 'running'
     """
 
-    def _end(self, connection: apsw.Connection, claimant: Claimant, outcomes: Sequence[Outcome]) -> tuple[Claimed, ...]:
-        holder = claimant.holder
-        before = connection.total_changes()
-        connection.executemany(
-            self._END,
-            (
-                (
-                    o.state,
-                    *(o.result or _EMPTY),
-                    o.traceback,
-                    o.finished_at,
-                    o.prune_at,
-                    o.claimed.seq,
-                    holder,
-                    o.claimed.attempt,
-                )
-                for o in outcomes
-                if o.rerun is None and o.state != state.IGNORED
-            ),
+    def _end_ignored(self, connection: apsw.Connection, holder: int, outcome: Outcome) -> None:
+        claimed = outcome.claimed
+        connection.execute(
+            self._END_IGNORED, (outcome.finished_at, outcome.prune_at, claimed.seq, holder, claimed.attempt)
         )
-        for outcome in outcomes:
-            if outcome.rerun is not None:
-                self._run_again(connection, holder, outcome)
-            elif outcome.state == state.IGNORED:
-                claimed = outcome.claimed
-                connection.execute(
-                    self._END_IGNORED,
-                    (outcome.state, outcome.finished_at, outcome.prune_at, claimed.seq, holder, claimed.attempt),
-                )
-        lost: tuple[Claimed, ...] = ()
-        if connection.total_changes() - before != len(outcomes):
-            lost = self._find_lost(connection, holder, outcomes)
-        self._keep_attempts(connection, claimant, outcomes, lost)
-        return lost
 
     _RUN_AGAIN = """
         UPDATE litequeue_tasks
@@ -297,19 +302,6 @@ class Lifecycle(Engine):
                 holder,
                 claimed.attempt,
             ),
-        )
-
-    _SETTLED_SO = "SELECT 1 FROM litequeue_tasks WHERE seq = ? AND attempt = ? AND state = ? AND holder IS ?"
-
-    def _find_lost(self, connection: apsw.Connection, holder: int, outcomes: Sequence[Outcome]) -> tuple[Claimed, ...]:
-        """Which outcomes changed nothing."""
-        return tuple(
-            o.claimed
-            for o in outcomes
-            if not connection.execute(
-                self._SETTLED_SO,
-                (o.claimed.seq, o.claimed.attempt, o.state, None if o.rerun is not None else holder),
-            ).get
         )
 
     _KEEP_ATTEMPT = """
@@ -359,6 +351,21 @@ class Lifecycle(Engine):
         """Block an idle slot until it is woken."""
         assert self._channel is not None, "open_channel or join_channel comes first"
         return self._channel.wait(timeout, interrupt)
+
+
+def _ending(outcome: Outcome, holder: int) -> tuple[Any, ...]:
+    """The bindings of `_END`."""
+    claimed = outcome.claimed
+    return (
+        outcome.state,
+        *(outcome.result or _EMPTY),
+        outcome.traceback,
+        outcome.finished_at,
+        outcome.prune_at,
+        claimed.seq,
+        holder,
+        claimed.attempt,
+    )
 
 
 def _count_ready(outcomes: Sequence[Outcome], ready: dict[str, int]) -> None:

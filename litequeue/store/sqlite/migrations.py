@@ -37,11 +37,11 @@ def schema() -> str:
     return importlib.resources.files(__package__).joinpath("schema.sql").read_text(encoding="utf-8")
 
 
-def prepare(database: Database, connection: apsw.Connection, created: bool) -> None:
+def prepare(database: Database, connection: apsw.Connection) -> None:
     """Bring the file behind `connection` to VERSION.
 
-    `created`: the file is new and ours alone, so its file-wide settings are ours to choose. A file that another program
-    made keeps its own, and only gets our tables. Raises StoreTooNew, StoreForeign.
+    The file-wide settings of a new file are ours to choose. A file that another program made keeps its own, and only gets
+    our tables. Raises StoreTooNew, StoreForeign.
     """
     if _read_version(database, connection) == VERSION:
         return
@@ -51,9 +51,15 @@ def prepare(database: Database, connection: apsw.Connection, created: bool) -> N
     import filelock  # costs milliseconds, and only a new or an old file needs it
 
     with filelock.FileLock(database.path + ".migrate.lock"):
-        if created:
+        if _is_ours(connection):
             _choose_file_settings(connection)
         _migrate(database, connection)
+
+
+def _is_ours(connection: apsw.Connection) -> bool:
+    """Whether the file has no table yet, and nobody but us has marked it: new, or left by a first open that was cut off."""
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
+    return not tables and connection.execute("PRAGMA application_id").get in (0, APPLICATION_ID)
 
 
 def _choose_file_settings(connection: apsw.Connection) -> None:

@@ -1,0 +1,539 @@
+"""The app: settings, tasks, and the file."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import threading
+import warnings
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from litequeue import declaring, local, signals
+from litequeue.config import Settings
+from litequeue.core import clock
+from litequeue.exceptions import AlwaysEagerIgnored, ImproperlyConfigured
+from litequeue.message import Built, announce_published, build
+from litequeue.registry import TaskRegistry, gen_task_name
+from litequeue.task import Task
+
+if TYPE_CHECKING:
+    from datetime import datetime, tzinfo
+
+    from litequeue.backend import Backend
+    from litequeue.canvas.signature import Signature
+    from litequeue.core.payload import Codec
+    from litequeue.core.routing import Router
+    from litequeue.eager import EagerExecutor
+    from litequeue.embedded import EmbeddedWorker
+    from litequeue.result import AsyncResult
+    from litequeue.store.contract import Store
+    from litequeue.waiting import Watcher
+    from litequeue.wiring import Derived, OpenFile
+    from litequeue.worker.runtime import Runtime
+
+__all__ = ("LiteQueue",)
+
+
+class LiteQueue:
+    """A queue in one SQLite file, and the tasks that are sent to it and run from it.
+
+        app = LiteQueue("proj", broker="app.db")
+
+        @app.task
+        def add(x, y):
+            return x + y
+
+        add.delay(2, 2).get()
+
+    `main` names the app; it takes the place of `__main__` in the names of tasks declared in the program itself. `broker`
+    is the path of the file (`sqlite:///relative.db`, `sqlite:////absolute.db`), or `:memory:`; it is opened when it is
+    first needed. `backend` is left out, the same file, or `disabled://`. `include` are modules that a worker imports.
+    Every other keyword is a setting. `amqp`, `events`, `log`, `control`, `loader` and `fixups` are accepted from Celery
+    and change nothing.
+    """
+
+    task_cls: type[Task] | str = Task
+    registry_cls: type[TaskRegistry] = TaskRegistry
+
+    def __init__(
+        self,
+        main: str | None = None,
+        loader: Any = None,
+        backend: Any = None,
+        amqp: Any = None,
+        events: Any = None,
+        log: Any = None,
+        control: Any = None,
+        set_as_current: bool = True,
+        tasks: Any = None,
+        broker: str | os.PathLike[str] | None = None,
+        include: Iterable[str] | None = None,
+        changes: Mapping[str, Any] | None = None,
+        config_source: Any = None,
+        fixups: Any = None,
+        task_cls: type[Task] | str | None = None,
+        autofinalize: bool = True,
+        namespace: str | None = None,
+        strict_typing: bool = True,
+        config_source_silent: bool = False,
+        **conf: Any,
+    ) -> None:
+        self.main = main
+        self.set_as_current = set_as_current
+        self.autofinalize = autofinalize
+        self.namespace = namespace
+        self.strict_typing = strict_typing
+        self.finalized = False
+        self.configured = False
+        self.user_options: defaultdict[str, set[Any]] = defaultdict(set)
+        self.steps: defaultdict[str, set[Any]] = defaultdict(set)
+        if task_cls is not None:
+            self.task_cls = task_cls
+
+        self.on_configure = signals.Signal("app.on_configure")
+        self.on_after_configure = signals.Signal("app.on_after_configure", ("source",))
+        self.on_after_finalize = signals.Signal("app.on_after_finalize")
+        self.on_after_fork = signals.Signal("app.on_after_fork")
+
+        self.mutex = threading.RLock()
+        self._pending: deque[local.PromiseProxy] = deque()
+        self.shared: list[tuple[Callable[..., Any], dict[str, Any]]] = []
+        """What was declared with `@app.task`, for the other apps of this process."""
+        self.registry = tasks if isinstance(tasks, TaskRegistry) else self.registry_cls(tasks or {})
+        """The tasks that have been made; `tasks` makes those that were declared first."""
+        self.warned_names: set[str] = set()
+        self._derived: Derived | None = None
+        self._file: OpenFile | None = None
+
+        given = {"broker_url": broker, "result_backend": _disabled_as_text(backend), "include": include, **conf}
+        self._conf = Settings({**(changes or {}), **{name: value for name, value in given.items() if value is not None}})
+        self._config_source = config_source
+        self._config_source_silent = config_source_silent
+        self._conf.configure_with(self._configure)
+
+        if set_as_current:
+            self.set_current()
+        self.on_init()
+        local.register_app(self)
+
+    def on_init(self) -> None:
+        """Called when the app has been made; for subclasses."""
+
+    # Current and default
+
+    def set_current(self) -> None:
+        """Make this the current app of this thread."""
+        local.set_current_app(self)
+
+    def set_default(self) -> None:
+        """Make this the current app of every thread that has none of its own."""
+        local.set_default_app(self)
+
+    @property
+    def current_task(self) -> Any:
+        """The task that is running here, or None."""
+        return local.get_current_task()
+
+    @property
+    def current_worker_task(self) -> Any:
+        """The task that a worker runs here, or None."""
+        return local.get_current_worker_task()
+
+    # Settings
+
+    @property
+    def conf(self) -> Settings:
+        """The settings."""
+        return self._conf
+
+    @conf.setter
+    def conf(self, values: Mapping[str, Any]) -> None:
+        self._conf.load(values)
+
+    def _configure(self) -> None:
+        """Read the configuration source; called when a setting is first read."""
+        self.on_configure.send(sender=self)
+        source = self._config_source
+        if isinstance(source, str):
+            from litequeue.loading import import_settings
+
+            source = import_settings(source, self._config_source_silent)
+        if source is not None:
+            self._conf.load(source, self.namespace)
+        self.configured = True
+        self.on_after_configure.send(sender=self, source=self._conf)
+
+    def config_from_object(
+        self, obj: Any, silent: bool = False, force: bool = False, namespace: str | None = None
+    ) -> Settings | None:
+        """Read the settings from a mapping, a module, an object, or what a dotted name (`pkg.mod`, `pkg.mod:attr`) names.
+
+        That happens when a setting is first read, or at once with `force`; `silent` accepts a module that does not
+        exist; with `namespace="CELERY"` only names that begin with `CELERY_` are read.
+        """
+        self._config_source, self._config_source_silent = obj, silent
+        self.namespace = namespace or self.namespace
+        self._conf.configure_with(self._configure)
+        return self._conf.finalize() if force or self.configured else None
+
+    def config_from_envvar(self, variable_name: str, silent: bool = False, force: bool = False) -> Settings | bool | None:
+        """`config_from_object` with the module that an environment variable names."""
+        name = os.environ.get(variable_name)
+        if name:
+            return self.config_from_object(name, silent=silent, force=force)
+        if silent:
+            return False
+        raise ImproperlyConfigured(
+            f"the environment variable {variable_name!r} is not set; set it to the module with the settings, as in "
+            f"{variable_name}=proj.settings"
+        )
+
+    def add_defaults(self, fun: Mapping[str, Any] | Callable[[], Mapping[str, Any]]) -> None:
+        """Values to use where nothing else gives one; a function is called when a setting is first read."""
+        self._conf.add_defaults(fun)
+
+    def resolve(self, name: str) -> Any:
+        """What a dotted name in a setting stands for."""
+        from litequeue.loading import symbol_by_name
+
+        return symbol_by_name(name)
+
+    # Tasks
+
+    def task(self, *args: Any, **opts: Any) -> Any:
+        """Decorate a function, so that it is a task: `@app.task` or `@app.task(bind=True, max_retries=5)`.
+
+        What is returned makes the task when it is first used, or when the app is finalised. Every option is an attribute
+        of the task; these are not: `name`, `base` (the task class), `bind` (the function gets the task as its first
+        argument), `shared` (other apps of this process get the task too), `lazy` (False: make it now), `pydantic`.
+        """
+        if len(args) == 1 and callable(args[0]):
+            return self._declare(args[0], **opts)
+        if args:
+            raise TypeError(f"@app.task takes options by name, and a function; it was given {args[0]!r}")
+        return functools.partial(self._declare, **opts)
+
+    def _declare(
+        self, fun: Callable[..., Any], shared: bool = True, filter: Any = None, lazy: bool = True, **opts: Any  # noqa: A002
+    ) -> Any:
+        if shared:
+            self.shared.append((fun, opts))
+        task: Any
+        if lazy and not self.finalized:
+            task = local.PromiseProxy(lambda: declaring.task_from_function(self, fun, opts))
+            self._pending.append(task)
+        else:
+            task = declaring.task_from_function(self, fun, opts)
+        return filter(task) if filter else task
+
+    def register_task(self, task: Any, **options: Any) -> Task:
+        """Add a task class, or an instance of one, to the app; `options` become its attributes."""
+        return declaring.register_task(self, task, options)
+
+    def gen_task_name(self, name: str, module: str | None) -> str:
+        """The name of a task that was given none: `module.name`."""
+        return gen_task_name(self.main, name, module)
+
+    def finalize(self, auto: bool = False) -> None:
+        """Make the tasks that were declared, and those that are shared by the other apps of this process."""
+        with self.mutex:
+            if self.finalized:
+                return
+            if auto and not self.autofinalize:
+                raise RuntimeError("the app is not finalized, and autofinalize is off; call app.finalize() first")
+            self.finalized = True
+            while self._pending:
+                local.maybe_evaluate(self._pending.popleft())
+            # Its own tasks came first: a task that another app shares never takes the name of one of them.
+            for share in local.finalize_callbacks():
+                share(self)
+            for app in local.active_apps():
+                if app is not self:
+                    for fun, opts in list(app.shared):
+                        declaring.task_from_function(self, fun, opts, warn=False)
+            for task in list(self.registry.values()):
+                task.bind(self)
+            self.on_after_finalize.send(sender=self)
+
+    @property
+    def tasks(self) -> TaskRegistry:
+        """The tasks by name; the app is finalised."""
+        if not self.finalized:
+            self.finalize(auto=True)
+        return self.registry
+
+    @functools.cached_property
+    def Task(self) -> type[Task]:  # noqa: N802 - Celery's name
+        """The base class of this app's tasks."""
+        base = self.resolve(self.task_cls) if isinstance(self.task_cls, str) else self.task_cls
+        return type("Task", (base,), {"_app": self, "abstract": True, "__module__": base.__module__, "__doc__": base.__doc__})
+
+    def create_task_cls(self) -> type[Task]:
+        """A fresh base class for tasks of this app."""
+        return type("Task", (self.Task,), {})
+
+    def autodiscover_tasks(
+        self,
+        packages: Iterable[str] | Callable[[], Iterable[str]] | None = None,
+        related_name: str | None = "tasks",
+        force: bool = False,
+    ) -> list[str] | None:
+        """Import the module `related_name` of each of `packages` that has one.
+
+        That happens when a worker starts, or at once with `force`. `related_name` None imports the packages themselves.
+        ModuleNotFoundError: a package does not exist.
+        """
+        from litequeue.loading import autodiscover
+
+        def discover(**_named: Any) -> list[str]:
+            return autodiscover((packages() if callable(packages) else packages) or (), related_name)
+
+        if force:
+            return discover()
+        signals.import_modules.connect(discover, weak=False, sender=self)
+        return None
+
+    # Sending
+
+    def send_task(
+        self,
+        name: str,
+        args: Any = None,
+        kwargs: Any = None,
+        task_id: str | None = None,
+        **options: Any,
+    ) -> AsyncResult:
+        """Enqueue a task by its name, whether or not this process has its code. Options as in `Task.apply_async`."""
+        if self.conf.task_always_eager:
+            warnings.warn(
+                f"task_always_eager has no effect on send_task; {name} is enqueued", AlwaysEagerIgnored, stacklevel=2
+            )
+        task = self.registry.get(name)
+        if task is not None:
+            options = {**task.execution_options(), **options}
+            options.setdefault("ignore_result", task.ignore_result)
+        return self.enqueue_call(name, args, kwargs, {**options, "task_id": task_id}, task)
+
+    def enqueue_call(
+        self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any], task: Task | None = None
+    ) -> AsyncResult:
+        """Enqueue one call, whose options are complete."""
+        built = build(self, name, args, kwargs, options, task)
+        self.store.enqueue((built.new,), built.durability)
+        if signals.after_task_publish.receivers:
+            announce_published(built.new, args, kwargs)
+        return self._result_of(built, task, options)
+
+    def _result_of(self, built: Built, task: Task | None, options: Mapping[str, Any]) -> AsyncResult:
+        result: AsyncResult = self.AsyncResult(built.new.id) if task is None else task.AsyncResult(built.new.id)
+        if built.ignored:
+            result.ignored = True
+        if built.new.parent_id is not None and options.get("add_to_parent", True):
+            caller = local.get_current_worker_task()
+            if caller is not None:
+                caller.add_trail(result)
+        return result
+
+    def enqueue_many(
+        self, signatures: Iterable[Signature | Mapping[str, Any]], durability: str | None = None
+    ) -> list[AsyncResult]:
+        """Enqueue any number of calls in one transaction, all or none; returns their results in order."""
+        from litequeue.bulk import enqueue_many
+
+        return enqueue_many(self, signatures, durability)
+
+    def signature(self, *args: Any, **kwargs: Any) -> Signature:
+        """A signature that belongs to this app."""
+        from litequeue.canvas.signature import signature
+
+        kwargs["app"] = self
+        return signature(*args, **kwargs)
+
+    @property
+    def customised_calls(self) -> bool:
+        """Whether a subclass defines itself how tasks are sent, so that `Task.delay` must ask it."""
+        return type(self).send_task is not LiteQueue.send_task or type(self).enqueue_call is not LiteQueue.enqueue_call
+
+    # Results
+
+    @functools.cached_property
+    def AsyncResult(self) -> type[AsyncResult]:  # noqa: N802 - Celery's name
+        """The class of this app's results."""
+        from litequeue.result import AsyncResult
+
+        return type("AsyncResult", (AsyncResult,), {"app": self, "__module__": AsyncResult.__module__})
+
+    def require_results(self) -> None:
+        """NotImplementedError where no results are kept."""
+        if self.results_disabled:
+            raise NotImplementedError(
+                "result_backend is disabled, so there is no result to wait for; leave result_backend out to keep results in "
+                "the queue's file"
+            )
+
+    @functools.cached_property
+    def watcher(self) -> Watcher:
+        """What tells of ends to `AsyncResult.then` and `await`."""
+        from litequeue.waiting import Watcher
+
+        return Watcher(self)
+
+    @functools.cached_property
+    def backend(self) -> Backend:
+        """Results by task id, as code written for Celery's result backends reads them."""
+        from litequeue.backend import Backend
+
+        return Backend(self)
+
+    # What follows from the settings
+
+    @property
+    def derived(self) -> Derived:
+        """Codecs, router and time zone, for the settings as they are."""
+        derived = self._derived
+        if derived is None or derived.revision != self._conf.revision:
+            from litequeue.wiring import Derived
+
+            with self.mutex:
+                derived = self._derived = Derived(self)
+        return derived
+
+    @property
+    def codec(self) -> Codec:
+        """Writes and reads arguments."""
+        return self.derived.codec
+
+    @property
+    def result_codec(self) -> Codec:
+        """Writes and reads results."""
+        return self.derived.result_codec
+
+    @property
+    def router(self) -> Router:
+        """Says to which queue a call goes."""
+        return self.derived.router
+
+    @property
+    def results_disabled(self) -> bool:
+        """Whether `result_backend` says that no results are kept."""
+        return self.derived.results_disabled
+
+    @property
+    def timezone(self) -> tzinfo:
+        """The time zone in which naive times are read."""
+        return self.derived.timezone
+
+    def uses_utc_timezone(self) -> bool:
+        """Whether the app's time zone is UTC."""
+        from litequeue.core.zones import utc
+
+        return self.timezone is utc
+
+    def now(self) -> datetime:
+        """The time, aware, in the app's time zone."""
+        return clock.to_datetime(clock.now()).astimezone(self.timezone)
+
+    @property
+    def store(self) -> Store:
+        """The queue in its file, opened when first needed."""
+        if self._file is None:
+            from litequeue.wiring import OpenFile
+
+            with self.mutex:
+                self._file = self._file or OpenFile()
+        return self._file.store(self)
+
+    def close(self) -> None:
+        """Close the file, and leave the apps that shared tasks belong to. The next use opens the file again."""
+        if self._file is not None:
+            self._file.close()
+        local.deregister_app(self)
+
+    def __enter__(self) -> LiteQueue:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    # Running
+
+    def runtime(self) -> Runtime:
+        """What a worker in this process runs with."""
+        from litequeue.loading import runtime
+
+        return runtime(self)
+
+    @functools.cached_property
+    def eager_executor(self) -> EagerExecutor:
+        """Runs the tasks that are run in place."""
+        from litequeue.eager import EagerExecutor
+        from litequeue.loading import runtime
+        from litequeue.utils.nodenames import gethostname
+
+        return EagerExecutor(runtime(self, eager=True), gethostname())
+
+    def start_worker(self, **options: Any) -> EmbeddedWorker:
+        """Start a worker inside this program; returns when it is ready: `with app.start_worker(pool="threads"): ...`.
+
+        Options are those of `litequeue worker`: `pool` (`threads` by default, `solo`, or `prefork` for child
+        processes), `concurrency`, `queues`, `hostname`, `burst`, `time_limit`, … Stopped by `stop()` or at the end of
+        the block, warm: what runs is finished.
+        """
+        from litequeue.embedded import start_worker
+
+        return start_worker(self, **options)
+
+    def Worker(self, **options: Any) -> Any:  # noqa: N802 - Celery's name
+        """A worker that has not started, with the options of `start_worker`."""
+        from litequeue.embedded import make_worker
+
+        return make_worker(self, **options)
+
+    WorkController = Worker
+
+    def start(self, argv: list[str] | None = None) -> int:
+        """Carry out a command line of `litequeue` for this app (None: that of the program); returns its exit code."""
+        from litequeue.cli.main import run
+
+        return run(argv, app=self)
+
+    def worker_main(self, argv: list[str] | None = None) -> int:
+        """`start`, for a command line that calls `worker`."""
+        argv = sys.argv if argv is None else argv
+        if "worker" not in argv:
+            raise ValueError("argv must name the sub-command 'worker'; app.start() runs any command")
+        return self.start(argv)
+
+    def bugreport(self) -> str:
+        """Versions, file and settings, as text for a report."""
+        from litequeue.utils.report import bugreport
+
+        return bugreport(self)
+
+    # As a value
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.main or '__main__'}:{id(self):#x}>"
+
+    def __reduce__(self) -> Any:
+        from litequeue.loading import app_by_reference, reference_of
+
+        return app_by_reference, (reference_of(self),)
+
+
+def _disabled_as_text(backend: Any) -> Any:
+    """`backend=False` as the text a setting may be."""
+    return "disabled://" if backend is False else backend
+
+
+def _after_fork() -> None:
+    for app in local.active_apps():
+        if app.on_after_fork.receivers:
+            app.on_after_fork.send(sender=app)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

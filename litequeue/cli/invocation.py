@@ -1,0 +1,177 @@
+"""What the global options say, and the app they lead to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+
+from litequeue.cli.options import Option
+from litequeue.exceptions import LiteQueueCommandException
+
+
+@dataclass(slots=True)
+class Invocation:
+    """One call of the command line. Commands get it with `@click.pass_obj`."""
+
+    app: Any = None
+    """The app itself, when a program calls us; then `-A` is not needed."""
+    app_spec: str | None = None
+    broker: str | None = None
+    result_backend: str | None = None
+    config: str | None = None
+    workdir: str | None = None
+    no_color: bool = False
+    quiet: bool = False
+    notes: list[str] = field(default_factory=list)
+    """What the command told the user on the way, each once."""
+
+    def note(self, text: str) -> None:
+        """One line on stderr, once; not with `--quiet`."""
+        if text not in self.notes:
+            self.notes.append(text)
+            if not self.quiet:
+                click.echo(f"litequeue: {text}", err=True)
+
+    def echo(self, text: str, *, nl: bool = True) -> None:
+        """Text on stdout, unless `--quiet`."""
+        if not self.quiet:
+            click.echo(text, nl=nl)
+
+    @property
+    def color(self) -> bool | None:
+        """False when colour is not wanted; None: as the terminal allows."""
+        return False if self.no_color or os.environ.get("NO_COLOR") else None
+
+    def enter_workdir(self) -> None:
+        """Go into `--workdir`."""
+        if self.workdir is None:
+            return
+        try:
+            os.chdir(self.workdir)
+        except OSError as exc:
+            raise LiteQueueCommandException(f"--workdir: {self.workdir}: {exc.strerror}", exit_code=2) from exc
+
+    def set_environment(self) -> None:
+        """Hand the global options on by the environment, which child processes read too, before the settings."""
+        for name, value in (
+            ("LITEQUEUE_BROKER_URL", self.broker),
+            ("LITEQUEUE_RESULT_BACKEND", self.result_backend),
+            ("LITEQUEUE_CONFIG_MODULE", self.config),
+        ):
+            if value is not None:
+                os.environ[name] = value
+
+    def load_app(self) -> Any:
+        """The app that a program gave us, or that of `-A`, with the global options applied.
+
+        LiteQueueCommandException: there is no app, or it cannot be imported.
+        """
+        self.enter_workdir()
+        self.set_environment()
+        if self.app is None:
+            self.app = self._find_app()
+        if self.config is not None:
+            _configure(self.app, self.config)
+        return self.app
+
+    def _find_app(self) -> Any:
+        if self.app_spec is None and self.broker is None and not os.environ.get("LITEQUEUE_BROKER_URL"):
+            raise LiteQueueCommandException(
+                "no app given; write `litequeue -A proj ...` where proj is the module that makes your LiteQueue app, "
+                "or set LITEQUEUE_APP",
+                exit_code=2,
+            )
+        if self.app_spec is None:
+            from litequeue import current_app
+
+            return current_app._get_current_object()
+        from litequeue.loading import find_app
+
+        try:
+            return find_app(self.app_spec, self.workdir)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:  # the module that is imported is the user's: anything may come
+            raise LiteQueueCommandException(f"-A {self.app_spec}: {describe(exc)}", exit_code=1) from exc
+
+
+def _configure(app: Any, module: str) -> None:
+    try:
+        app.config_from_object(module, force=True)
+    except Exception as exc:
+        raise LiteQueueCommandException(f"--config {module}: {describe(exc)}", exit_code=1) from exc
+
+
+def describe(exc: BaseException) -> str:
+    """The exception in one line: its type unless it is ours, its text, and the user's line that raised it."""
+    from litequeue.exceptions import LiteQueueError
+
+    text = " ".join(str(exc).split())
+    if isinstance(exc, LiteQueueError):
+        return text or type(exc).__name__
+    text = f"{type(exc).__name__}: {text}" if text else type(exc).__name__
+    place = _place(exc)
+    return f"{text} ({place})" if place and place not in text else text
+
+
+def _place(exc: BaseException) -> str | None:
+    """`file:line` of the innermost frame outside Python's import machinery and litequeue."""
+    found, tb = None, exc.__traceback__
+    ours = os.path.dirname(os.path.dirname(__file__))
+    while tb is not None:
+        filename = tb.tb_frame.f_code.co_filename
+        if not filename.startswith("<") and not filename.startswith(ours + os.sep) and "importlib" not in filename:
+            found = f"{filename}:{tb.tb_lineno}"
+        tb = tb.tb_next
+    if isinstance(exc, SyntaxError) and exc.filename:
+        return f"{exc.filename}:{exc.lineno}"
+    return found
+
+
+def global_options(*, hidden: bool = False) -> list[click.Option]:
+    """Fresh options for everything that holds for every command; `hidden` for the copies that each command takes."""
+    names: list[tuple[tuple[str, ...], Mapping[str, Any]]] = [
+        (
+            ("-A", "--app", "app_spec"),
+            {"metavar": "APP", "envvar": "LITEQUEUE_APP", "help": "The app: module, package or module:attribute."},
+        ),
+        (("-b", "--broker", "broker"), {"metavar": "FILE", "help": "The queue's file (path or sqlite:/// URL)."}),
+        (("--result-backend", "result_backend"), {"metavar": "FILE", "help": "Where results are kept."}),
+        (
+            ("--config", "config"),
+            {"metavar": "MODULE", "envvar": "LITEQUEUE_CONFIG_MODULE", "help": "Module with the settings."},
+        ),
+        (
+            ("--workdir", "workdir"),
+            {"metavar": "FOLDER", "envvar": "LITEQUEUE_WORKDIR", "help": "Go into this folder first."},
+        ),
+        (("-C", "--no-color", "no_color"), {"is_flag": True, "help": "No colour."}),
+        (("-q", "--quiet", "quiet"), {"is_flag": True, "help": "Print no banner and no notes."}),
+        (("--loader", "loader"), {"hidden": True, "metavar": "CLASS", "help": "Accepted from Celery."}),
+        (("--skip-checks", "skip_checks"), {"hidden": True, "is_flag": True, "help": "Accepted from Celery."}),
+    ]
+    return [_global_option(flags, attrs, hidden) for flags, attrs in names]
+
+
+def _global_option(flags: tuple[str, ...], attrs: Mapping[str, Any], hidden: bool) -> click.Option:
+    settings = {**attrs, "section": "Global options", "expose_value": False, "callback": _keep, "is_eager": True}
+    settings["allow_from_autoenv"] = False
+    if hidden:
+        # The copy on a command speaks only when it is written there; the environment has spoken for the group.
+        settings |= {"hidden": True, "envvar": None}
+    return Option(flags, **settings)
+
+
+def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    """Write a global option that was given into the Invocation."""
+    if not value or ctx.resilient_parsing:
+        return
+    invocation = ctx.ensure_object(Invocation)
+    if param.name == "loader":
+        invocation.note("--loader is ignored: litequeue has one way to load an app")
+    elif param.name != "skip_checks":
+        setattr(invocation, str(param.name), value)

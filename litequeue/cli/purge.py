@@ -1,0 +1,51 @@
+"""`litequeue purge`: delete what has not started."""
+
+from __future__ import annotations
+
+import click
+
+from litequeue.cli.invocation import Invocation
+from litequeue.cli.options import COMMA_SEPARATED, joined
+
+
+@click.command()
+@click.option("-f", "--force", is_flag=True, help="Do not ask.")
+@click.option(
+    "-Q", "--queues", type=COMMA_SEPARATED, multiple=True, callback=joined, metavar="A,B", help="Only these queues."
+)
+@click.option(
+    "-X",
+    "--exclude-queues",
+    "excluded",
+    type=COMMA_SEPARATED,
+    multiple=True,
+    callback=joined,
+    metavar="A,B",
+    help="All queues but these.",
+)
+@click.pass_obj
+def purge(call: Invocation, force: bool, queues: tuple[str, ...], excluded: tuple[str, ...]) -> int:
+    """Delete every task that has not started. This cannot be undone.
+
+    Without -Q: of every queue that the app declares. Running and finished tasks stay.
+    """
+    from litequeue.cli.queues import selected_queues
+
+    app = call.load_app()
+    names = selected_queues(app.conf, queues, excluded)
+    if not force and not click.confirm(
+        f"This deletes every task that has not started in {_list(names)} of {app.store.path}. Go on?"
+    ):
+        return 1
+    count = app.store.purge(names)
+    call.echo(purged(count, names) if count else f"Nothing to purge in {_list(names)}.")
+    return 0
+
+
+def purged(count: int, names: tuple[str, ...]) -> str:
+    """What a purge did, in one line."""
+    return f"Purged {count} task{'' if count == 1 else 's'} from {_list(names)}."
+
+
+def _list(names: tuple[str, ...]) -> str:
+    return f"queue{'' if len(names) == 1 else 's'} {', '.join(names)}"

@@ -1,0 +1,322 @@
+"""`litequeue worker`: run tasks until told to stop."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar
+
+import click
+
+from litequeue.cli.celery_options import celery_options
+from litequeue.cli.invocation import Invocation
+from litequeue.cli.options import (
+    COMMA_SEPARATED,
+    CONCURRENCY,
+    LOG_LEVEL,
+    MEMORY,
+    POSITIVE,
+    SECONDS,
+    AnyParamType,
+    Option,
+    SectionedHelp,
+    joined,
+)
+from litequeue.exceptions import LiteQueueCommandException
+
+if TYPE_CHECKING:
+    from litequeue.worker.runtime import Loader, Runtime, WorkerOptions
+
+POOLS: Final = {"prefork": "prefork", "processes": "prefork", "threads": "threads", "solo": "solo"}
+"""Every name of a pool, with the one that the worker knows."""
+
+_GREEN: Final = {"eventlet": "threads", "gevent": "threads", "custom": "prefork, threads or solo"}
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class Pool(AnyParamType):
+    """A pool by name."""
+
+    name = "pool"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name that the worker knows."""
+        name = str(value).strip().lower()
+        if name in _GREEN:
+            self.fail(f"litequeue has no {name} pool; write -P {_GREEN[name]}", param, ctx)
+        if name not in POOLS:
+            self.fail(f"{value!r} is not a pool; write one of prefork, threads, solo", param, ctx)
+        return POOLS[name]
+
+
+class Autoscale(AnyParamType):
+    """Celery's `max,min`; its value is the larger number."""
+
+    name = "max,min"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number of slots."""
+        numbers = [part.strip() for part in str(value).split(",")]
+        if not all(number.isdecimal() for number in numbers) or not 1 <= len(numbers) <= 2:
+            self.fail(f"{value!r} is not max,min; write two whole numbers, or use -c", param, ctx)
+        return max(1, *map(int, numbers))
+
+
+def _options(section: str, *declared: tuple[tuple[str, ...], dict[str, Any]]) -> Callable[[_Function], _Function]:
+    """The options of one section of the help, in this order."""
+
+    def add(function: _Function) -> _Function:
+        for flags, attrs in reversed(declared):
+            function = click.option(*flags, cls=Option, section=section, **attrs)(function)
+        return function
+
+    return add
+
+
+def _names(**attrs: Any) -> dict[str, Any]:
+    return {"type": COMMA_SEPARATED, "multiple": True, "callback": joined, "metavar": "A,B", **attrs}
+
+
+@click.command(cls=SectionedHelp, params=celery_options())
+@_options(
+    "Worker",
+    (
+        ("-n", "--hostname", "hostname"),
+        {"metavar": "NODE", "help": "The node's name, as in w1@%h; %h host, %n name, %d domain."},
+    ),
+    (
+        ("-l", "--loglevel"),
+        {
+            "type": LOG_LEVEL,
+            "default": "WARNING",
+            "metavar": "LEVEL",
+            "help": "DEBUG, INFO, WARNING, ERROR, CRITICAL or a number.",
+            "show_default": True,
+        },
+    ),
+    (
+        ("-f", "--logfile"),
+        {"metavar": "FILE", "help": "Log there instead of to stderr; may hold %n, %h, %d, %p, %i, %I."},
+    ),
+    (("--pidfile",), {"metavar": "FILE", "help": "Write the pid there; refuse if a live worker holds it."}),
+    (("--burst", "--drain", "burst"), {"is_flag": True, "help": "Stop when nothing is left to run."}),
+    (
+        ("-E", "--task-events", "--events", "events"),
+        {"is_flag": True, "help": "Accepted from Celery: the file always has the events."},
+    ),
+    (
+        ("--heartbeat-interval",),
+        {"type": SECONDS, "metavar": "SECONDS", "help": "How often the worker renews its entry in the file."},
+    ),
+)
+@_options(
+    "Pool",
+    (
+        ("-c", "--concurrency"),
+        {"type": CONCURRENCY, "metavar": "N|auto", "help": "Tasks run side by side; default: one per core."},
+    ),
+    (
+        ("-P", "--pool"),
+        {"type": Pool(), "metavar": "POOL", "help": "prefork (processes, the default), threads or solo."},
+    ),
+    (
+        ("--time-limit",),
+        {"type": SECONDS, "metavar": "SECONDS", "help": "Kill the process of a task that takes longer."},
+    ),
+    (
+        ("--soft-time-limit",),
+        {"type": SECONDS, "metavar": "SECONDS", "help": "Raise SoftTimeLimitExceeded in a task that runs longer."},
+    ),
+    (
+        ("--max-tasks-per-child",),
+        {"type": POSITIVE, "metavar": "N", "help": "Replace a child process after N tasks."},
+    ),
+    (
+        ("--max-memory-per-child",),
+        {"type": MEMORY, "metavar": "KB", "help": "Replace a child that has grown larger; also 200M, 1G."},
+    ),
+    (
+        ("--pool-start-method",),
+        {
+            "type": click.Choice(["forkserver", "spawn", "fork"]),
+            "help": "How child processes are made.",
+            "metavar": "METHOD",
+        },
+    ),
+    (
+        ("--autoscale",),
+        {"type": Autoscale(), "metavar": "MAX,MIN", "help": "Accepted from Celery: as -c MAX."},
+    ),
+)
+@_options(
+    "Queues",
+    (("-Q", "--queues"), _names(help="Work on these queues only.")),
+    (("-X", "--exclude-queues"), _names(help="Work on all declared queues but these.")),
+    (("-I", "--include"), _names(help="Import these modules too.", metavar="MODULES")),
+    (("--purge", "--discard", "purge"), {"is_flag": True, "help": "First delete what has not started in the queues."}),
+)
+@click.pass_obj
+def worker(call: Invocation, **given: Any) -> int:
+    """Run the app's tasks until told to stop.
+
+    SIGTERM or Ctrl-C finishes what runs and gives back the rest; a second Ctrl-C, or SIGQUIT, gives back everything at
+    once.
+    """
+    from litequeue.cli.pidfile import held_pidfile
+
+    app = call.load_app()
+    include = given["include"]
+    if include:
+        app.conf.include = tuple(dict.fromkeys((*app.conf.include, *include)))
+    options = worker_options(app.conf, call, given)
+    loader = make_loader(app, call, include)
+    with held_pidfile(_template("--pidfile", given["pidfile"], options.node)):
+        return _serve(app, call, options, loader, purge=given["purge"])
+
+
+def _serve(app: Any, call: Invocation, options: WorkerOptions, loader: Loader, *, purge: bool) -> int:
+    """Say what is about to run, and run it; returns the worker's exit code."""
+    from litequeue.worker.supervisor import Worker
+
+    streams = sys.stdout, sys.stderr
+    try:
+        # From here on what the app's modules and tasks print goes to the log.
+        loader.set_up_logging(options)
+        runtime = loader.load()
+        if purge:
+            _say(_purge(runtime, options), call, streams[0])
+        _say(_banner(app, runtime, options), call, streams[0])
+        return int(Worker(runtime, options, loader).run())
+    finally:
+        sys.stdout, sys.stderr = streams
+
+
+def _say(text: str, call: Invocation, stdout: TextIO) -> None:
+    if not call.quiet:
+        click.echo(text, file=stdout, color=call.color)
+        stdout.flush()
+
+
+def _banner(app: Any, runtime: Runtime, options: WorkerOptions) -> str:
+    from litequeue.cli.banner import banner
+
+    return banner(app, runtime, options)
+
+
+def _purge(runtime: Runtime, options: WorkerOptions) -> str:
+    from litequeue.cli.purge import purged
+
+    return purged(runtime.store.purge(options.queues), options.queues)
+
+
+def worker_options(conf: Any, call: Invocation, given: dict[str, Any]) -> WorkerOptions:
+    """What the command line says, filled up from the settings.
+
+    LiteQueueCommandException: two things that do not go together.
+    """
+    from litequeue.cli.queues import selected_queues
+    from litequeue.worker.runtime import WorkerOptions
+
+    def either(option: str, setting: str) -> Any:
+        return given[option] if given[option] is not None else getattr(conf, setting)
+
+    _template("--logfile", given["logfile"], given["hostname"] or "")
+    pool = _conf_pool(either("pool", "worker_pool"))
+    node = _node(given["hostname"])
+    return WorkerOptions(
+        node=node,
+        queues=selected_queues(conf, given["queues"], given["exclude_queues"]),
+        pool=pool,
+        concurrency=_slots(conf, call, given, pool),
+        burst=given["burst"],
+        max_tasks_per_child=either("max_tasks_per_child", "worker_max_tasks_per_child"),
+        max_memory_per_child=either("max_memory_per_child", "worker_max_memory_per_child"),
+        time_limit=either("time_limit", "task_time_limit"),
+        soft_time_limit=either("soft_time_limit", "task_soft_time_limit"),
+        start_method=_start_method(either("pool_start_method", "worker_pool_start_method"), call),
+        loglevel=given["loglevel"],
+        logfile=given["logfile"],
+        send_events=given["events"] or bool(conf.worker_send_task_events),
+        heartbeat_interval=_heartbeat(either("heartbeat_interval", "worker_heartbeat_interval"), conf.worker_lease),
+        lease=conf.worker_lease,
+        prune_batch=conf.prune_batch,
+        prune_interval=conf.prune_interval,
+        poll_interval=conf.poll_interval,
+        soft_shutdown_timeout=conf.worker_soft_shutdown_timeout,
+        proc_alive_timeout=conf.worker_proc_alive_timeout,
+        log=_log(conf, call),
+    )
+
+
+def _node(hostname: str | None) -> str:
+    from litequeue.utils.nodenames import default_nodename, host_format
+
+    try:
+        return host_format(default_nodename(hostname))
+    except ValueError as exc:
+        raise LiteQueueCommandException(f"--hostname: {exc}", exit_code=2) from exc
+
+
+def _conf_pool(name: str) -> str:
+    if name not in POOLS:
+        raise LiteQueueCommandException(f"worker_pool: {name!r} is not a pool; write one of prefork, threads, solo")
+    return POOLS[name]
+
+
+def _slots(conf: Any, call: Invocation, given: dict[str, Any], pool: str) -> int:
+    """How many tasks run side by side."""
+    from litequeue.utils.cores import available_cores
+
+    if given["autoscale"] is not None:
+        call.note(f"--autoscale is ignored: a worker keeps its size, here {given['autoscale']}")
+    asked = given["concurrency"]
+    if asked is None:
+        asked = given["autoscale"] or conf.worker_concurrency
+    if pool == "solo":
+        if asked not in (None, 0, 1, "auto"):
+            call.note(f"-c {asked} is ignored: the solo pool runs one task at a time")
+        return 1
+    return asked if isinstance(asked, int) and asked > 0 else available_cores()
+
+
+def _start_method(method: str, call: Invocation) -> str:
+    if method != "fork":
+        return method
+    call.note("--pool-start-method fork is ignored: an open SQLite file must not cross a fork; forkserver is used")
+    return "forkserver"
+
+
+def _heartbeat(interval: float, lease: float) -> float:
+    if interval * 2 > lease:
+        raise LiteQueueCommandException(
+            f"--heartbeat-interval {interval:g}: must be at most half of worker_lease ({lease:g} s), "
+            "or one late heartbeat looks like a dead worker",
+            exit_code=2,
+        )
+    return interval
+
+
+def _template(option: str, path: str | None, node: str) -> str | None:
+    """The path with the parts of the node's name filled in."""
+    from litequeue.utils.nodenames import node_format
+
+    if path is None:
+        return None
+    try:
+        return node_format(path, node)
+    except ValueError as exc:
+        raise LiteQueueCommandException(f"{option}: {exc}", exit_code=2) from exc
+
+
+def _log(conf: Any, call: Invocation) -> dict[str, Any]:
+    """How each process of the worker sets its log up."""
+    from litequeue.utils.log import log_options
+
+    return {**log_options(conf), **({} if call.color is None else {"colorize": call.color})}
+
+
+def make_loader(app: Any, call: Invocation, include: tuple[str, ...]) -> Loader:
+    """What builds the runtime here and in each child."""
+    from litequeue.loading import AppLoader
+
+    return AppLoader(app)  # type: ignore[no-any-return,call-arg]

@@ -1,0 +1,52 @@
+"""Time zones: by name, UTC, and that of this machine."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta, timezone, tzinfo
+
+utc = timezone.utc
+
+
+class LocalZone(tzinfo):
+    """The time zone of this machine, with its changes between winter and summer."""
+
+    def utcoffset(self, moment: datetime | None) -> timedelta | None:
+        """The distance to UTC at `moment` of local time."""
+        return _as_local(moment).utcoffset()
+
+    def dst(self, moment: datetime | None) -> timedelta | None:
+        """One hour in summer time."""
+        return timedelta(hours=1 if time.localtime(_as_local(moment).timestamp()).tm_isdst > 0 else 0)
+
+    def tzname(self, moment: datetime | None) -> str | None:
+        """The abbreviation in use at `moment`."""
+        return _as_local(moment).tzname()
+
+    def fromutc(self, moment: datetime) -> datetime:
+        """Local time of a time in UTC."""
+        return moment.replace(tzinfo=utc).astimezone().replace(tzinfo=self)
+
+    def __repr__(self) -> str:
+        return "<LocalZone>"
+
+
+def _as_local(moment: datetime | None) -> datetime:
+    # A naive datetime is local time to Python, `fold` included.
+    return (datetime.now() if moment is None else moment.replace(tzinfo=None)).astimezone()
+
+
+local = LocalZone()
+
+
+def zone(name: str | tzinfo | None, enable_utc: bool = True) -> tzinfo:
+    """The zone of an IANA name (or the zone itself); without one UTC, or, with `enable_utc` off, that of this machine."""
+    if isinstance(name, tzinfo):
+        return name
+    if not name:
+        return utc if enable_utc else local
+    if name.upper() == "UTC":
+        return utc
+    from zoneinfo import ZoneInfo
+
+    return ZoneInfo(name)

@@ -1,0 +1,94 @@
+"""Running a task in place: `Task.apply()` and `task_always_eager`.
+
+The call takes the way of every call, through the serializer and the worker's executor; only the file is left out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from litequeue import states
+from litequeue.core import clock, state
+from litequeue.core.records import Claimed, Outcome, Rerun
+from litequeue.message import build
+from litequeue.result import EagerResult
+from litequeue.worker.executor import Executor
+
+if TYPE_CHECKING:
+    from litequeue.core.context import Context
+    from litequeue.task import Task
+    from litequeue.worker.runtime import Runnable
+
+
+class EagerExecutor(Executor):
+    """The worker's executor, which also hands out the exception itself: here it need not cross a file."""
+
+    _errors: dict[str, BaseException]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._errors = {}
+
+    def attempt(self, claimed: Claimed) -> tuple[Outcome, BaseException | None]:
+        """Run the task once; its outcome, and the exception it failed with."""
+        try:
+            outcome = self.run(claimed, eager=True)
+        finally:
+            error = self._errors.pop(claimed.id, None)
+        return outcome, error
+
+    def _failed(
+        self,
+        task: Runnable,
+        claimed: Claimed,
+        request: Context,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        error: BaseException,
+    ) -> Outcome:
+        self._errors[claimed.id] = error
+        return super()._failed(task, claimed, request, args, kwargs, error)
+
+
+def run(task: Task, args: Any, kwargs: Any, options: dict[str, Any], throw: bool | None) -> EagerResult:
+    """Run `task` until it has ended, its retries included, without waiting between them.
+
+    `throw` raises its exception; None: as `task_eager_propagates` says.
+    """
+    app = task.app
+    task = app.tasks[task.name]
+    new = build(app, task.name, args, kwargs, options, task, eager=True).new
+    claimed = Claimed(0, *new._replace(ignore_result=0), clock.now(), 1, 0)
+    executor: EagerExecutor = app.eager_executor
+    outcome, error = executor.attempt(claimed)
+    while outcome.rerun is not None and outcome.rerun.retries is not None:
+        claimed = _again(claimed, outcome.rerun)
+        outcome, error = executor.attempt(claimed)
+    if error is not None and (app.conf.task_eager_propagates if throw is None else throw):
+        raise error
+    return _result(task, outcome, error)
+
+
+def _again(claimed: Claimed, rerun: Rerun) -> Claimed:
+    """The claim with what the retry changes."""
+    changes = {name: value for name, value in rerun._asdict().items() if value is not None and name != "ignore_result"}
+    payload = changes.pop("payload", None)
+    if payload is not None:
+        changes.update(payload=payload.data, serializer=payload.serializer, compression=payload.compression)
+    return claimed._replace(attempt=claimed.attempt + 1, **changes)
+
+
+def _result(task: Task, outcome: Outcome, error: BaseException | None) -> EagerResult:
+    task_id = outcome.claimed.id
+    if outcome.rerun is not None:
+        return EagerResult(task_id, None, states.REJECTED, name=task.name)
+    if outcome.state == state.SUCCEEDED:
+        value = None if outcome.result is None else task.app.result_codec.decode(*outcome.result)
+        return EagerResult(task_id, value, states.SUCCESS, name=task.name)
+    if outcome.state == state.IGNORED:
+        return EagerResult(task_id, None, states.IGNORED, name=task.name)
+    if error is None and outcome.result is not None:
+        from litequeue.core.failure import decode_exception
+
+        error = decode_exception(outcome.result.data)  # type: ignore[arg-type]  # an error record is always text
+    return EagerResult(task_id, error, state.celery_state(outcome.state), traceback=outcome.traceback, name=task.name)

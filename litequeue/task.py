@@ -1,0 +1,500 @@
+"""Tasks: what `@app.task` makes of a function, and the base class for tasks written as classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from litequeue import signals
+from litequeue.core.context import Context as Context
+from litequeue.core.context import RequestStack, current_tasks
+from litequeue.exceptions import MaxRetriesExceededError, OperationalError, Retry
+from litequeue.local import get_current_app
+from litequeue.message import EXECUTION_OPTIONS, Preset, preset_for
+
+if TYPE_CHECKING:
+    from types import GenericAlias
+
+    from litequeue.app import LiteQueue
+    from litequeue.canvas.signature import Signature
+    from litequeue.result import AsyncResult, EagerResult
+
+HANDLERS = ("before_start", "on_success", "on_failure", "on_retry", "after_return", "__call__")
+"""What a task class may define, and the worker calls only if it does."""
+
+FROM_SETTINGS = (
+    ("serializer", "task_serializer"),
+    ("rate_limit", "task_default_rate_limit"),
+    ("priority", "task_default_priority"),
+    ("time_limit", "task_time_limit"),
+    ("soft_time_limit", "task_soft_time_limit"),
+    ("track_started", "task_track_started"),
+    ("acks_late", "task_acks_late"),
+    ("acks_on_failure_or_timeout", "task_acks_on_failure_or_timeout"),
+    ("acks_on_failure", "task_acks_on_failure"),
+    ("acks_on_timeout", "task_acks_on_timeout"),
+    ("reject_on_worker_lost", "task_reject_on_worker_lost"),
+    ("retry_on_worker_lost", "task_retry_on_worker_lost"),
+    ("ignore_result", "task_ignore_result"),
+    ("store_eager_result", "task_store_eager_result"),
+    ("store_errors_even_if_ignored", "task_store_errors_even_if_ignored"),
+)
+"""Attributes that are None until the task is bound to an app, and the settings they take their value from."""
+
+_OF_PRESET = frozenset({*EXECUTION_OPTIONS, "ignore_result", "typing"})
+
+
+class _App:
+    """`Task.app`, of the class as of its instances: the app the task is bound to, else the current one."""
+
+    def __get__(self, task: Task | None, cls: type[Task]) -> LiteQueue:
+        if cls is Task:
+            return get_current_app()
+        if cls._app is None:
+            cls._app = get_current_app()
+        if not cls.__dict__.get("__bound__"):
+            cls.bind(cls._app)
+        return cls._app
+
+    def __set__(self, task: Task, app: LiteQueue) -> None:
+        type(task).bind(app)
+
+
+class Task:
+    """A function that can be called elsewhere and later.
+
+    One instance a process: what is set on `self` stays for the next call in that process. Every keyword given to
+    `@app.task` is an attribute of the task.
+    """
+
+    # Which task it is
+
+    name: str = None  # type: ignore[assignment]
+    """Unique in the app; made of module and function where it is not given."""
+    abstract: bool = True
+    typing: bool = None  # type: ignore[assignment]
+    """Check the arguments against the function's parameters at the call; None: as the app's `strict_typing`."""
+    app: LiteQueue = _App()  # type: ignore[assignment]
+    request_stack: RequestStack
+    overrides: frozenset[str] = frozenset()
+    """Which of `HANDLERS` this task defines."""
+
+    # Retries
+
+    max_retries: int | None = 3
+    """None: without end."""
+    default_retry_delay: float = 180
+    """Seconds."""
+    override_max_retries: int | None = None
+    """Set on the task, it takes the place of `max_retries` in the retries that `autoretry_for` makes."""
+    autoretry_for: tuple[type[BaseException], ...] = ()
+    dont_autoretry_for: tuple[type[BaseException], ...] = ()
+    retry_kwargs: Mapping[str, Any] = {}  # noqa: RUF012 - a mapping that is never changed
+    retry_backoff: bool | float = False
+    """Wait 1, 2, 4, … seconds, or that many times this number; False: `default_retry_delay`."""
+    retry_backoff_max: float = 600
+    """Seconds."""
+    retry_jitter: bool = True
+    throws: tuple[type[BaseException], ...] = ()
+    """Errors that are expected: logged as INFO and without a traceback."""
+
+    # How it is run, and what is kept of it
+
+    acks_late: bool = None  # type: ignore[assignment]
+    """False: at most once. It is never run again, also not when the worker dies."""
+    acks_on_failure: bool | None = None
+    acks_on_timeout: bool | None = None
+    acks_on_failure_or_timeout: bool | None = None
+    reject_on_worker_lost: bool | None = None
+    retry_on_worker_lost: bool | None = None
+    track_started: bool | None = None
+    ignore_result: bool = None  # type: ignore[assignment]
+    store_errors_even_if_ignored: bool = None  # type: ignore[assignment]
+    store_eager_result: bool | None = None
+    time_limit: float | None = None
+    """Seconds until the process that runs it is killed."""
+    soft_time_limit: float | None = None
+    """Seconds until SoftTimeLimitExceeded is raised in it."""
+    rate_limit: str | float | None = None
+    resultrepr_maxsize: int = 1024
+    send_events: bool = True
+    trail: bool = True
+
+    # How it is sent
+
+    serializer: str | None = None
+    compression: str | None = None
+    priority: int | None = None
+    expires: float | datetime | None = None
+    queue: str | None = None
+    routing_key: str | None = None
+    exchange: Any = None
+    delivery_mode: Any = None
+    immediate: Any = None
+    mandatory: Any = None
+
+    MaxRetriesExceededError: ClassVar = MaxRetriesExceededError
+    OperationalError: ClassVar = OperationalError
+
+    customised_calls: bool = False
+    """Whether the task defines itself how it is called, so that `delay()` must ask it."""
+
+    __bound__: bool = False
+    __header__: Callable[..., None] = None  # type: ignore[assignment]
+    """Raises the TypeError of a call with wrong arguments."""
+    _app: LiteQueue | None = None
+    _dump_models: Callable[[Any, Any], tuple[Any, Any]] | None = None
+    _preset: Preset | None = None
+    _preset_revision: int = -1
+
+    # Binding
+
+    @classmethod
+    def bind(cls, app: LiteQueue) -> LiteQueue:
+        """Connect the class to `app`: its settings and annotations become the attributes that were not given."""
+        again = bool(cls.__dict__.get("__bound__"))
+        cls.__bound__ = True
+        cls._app = app
+        cls._preset_revision = -1
+        if cls.typing is None:
+            cls.typing = app.strict_typing
+        for attribute, setting in FROM_SETTINGS:
+            if getattr(cls, attribute) is None:
+                setattr(cls, attribute, app.conf[setting])
+        for attribute in ("acks_on_failure", "acks_on_timeout"):
+            if getattr(cls, attribute) is None:
+                setattr(cls, attribute, cls.acks_on_failure_or_timeout is not False)
+        if not again:
+            cls.annotate()
+            cls.request_stack = RequestStack()
+        cls.throws = (cls.throws,) if isinstance(cls.throws, type) else tuple(cls.throws)
+        cls.overrides = frozenset(name for name in HANDLERS if getattr(cls, name) is not getattr(Task, name))
+        cls.customised_calls = any(
+            getattr(cls, name) is not getattr(Task, name) for name in ("apply_async", "AsyncResult", "shadow_name")
+        )
+        cls.on_bound(app)
+        return app
+
+    @classmethod
+    def on_bound(cls, app: LiteQueue) -> None:
+        """Called when the class was bound to an app."""
+
+    @classmethod
+    def annotate(cls) -> None:
+        """Set what `task_annotations` says of this task; a key `@name` wraps the method `name`."""
+        from litequeue.declaring import annotations_of
+
+        for annotation in annotations_of(cls.app.conf.task_annotations, cls, cls.app.resolve):
+            for key, value in annotation.items():
+                if key.startswith("@"):
+                    cls.add_around(key[1:], value)
+                else:
+                    setattr(cls, key, value)
+
+    @classmethod
+    def add_around(cls, attr: str, around: Callable[[Any], Any]) -> None:
+        """Replace the method `attr` by `around(method)`."""
+        original = getattr(cls, attr)
+        original = getattr(original, "__wrapped__", None) or original
+        wrapped = around(original)
+        wrapped.__wrapped__ = original
+        setattr(cls, attr, wrapped)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        if name in _OF_PRESET:
+            type(self)._preset_revision = -1
+
+    # Calling
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """The body of the task."""
+        raise NotImplementedError(f"task {self.name} defines no method run")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the body here, as a function."""
+        outer = self.request_stack.top
+        inner = Context({} if outer is None else outer.__dict__, args=args, kwargs=kwargs)
+        self.request_stack.push(inner)
+        token = current_tasks.set((*current_tasks.get(), self))
+        try:
+            return self.run(*args, **kwargs)
+        finally:
+            current_tasks.reset(token)
+            self.request_stack.pop()
+            if outer is not None and "pending_retry" in inner.__dict__:
+                outer.pending_retry = inner.pending_retry
+
+    def delay(self, *args: Any, **kwargs: Any) -> AsyncResult:
+        """Enqueue the task with these arguments; returns when it is safely in the file."""
+        app = self._app
+        if app is None or self._preset_revision != app._conf.revision:
+            self._prepare()
+        preset = self._preset
+        if (
+            preset is None
+            or current_tasks.get()
+            or signals.before_task_publish.receivers
+            or signals.after_task_publish.receivers
+        ):
+            return self.apply_async(args, kwargs)
+        if preset.check is not None:
+            preset.check(*args, **kwargs)
+        new = preset.build(args, kwargs)
+        preset.store.enqueue((new,))
+        result: AsyncResult = preset.app.AsyncResult(new.id)
+        if preset.ignored:
+            result.ignored = True
+        return result
+
+    def _prepare(self) -> None:
+        """Make the preset of this task anew, for the settings as they are."""
+        app = self.app
+        cls = type(self)
+        cls._preset = preset_for(app, self)
+        cls._preset_revision = app.conf.revision
+
+    def apply_async(
+        self,
+        args: Any = None,
+        kwargs: Any = None,
+        task_id: str | None = None,
+        producer: Any = None,
+        link: Any = None,
+        link_error: Any = None,
+        shadow: str | None = None,
+        **options: Any,
+    ) -> AsyncResult:
+        """Enqueue the task; returns when it is safely in the file.
+
+        Options, beside those in the signature:
+
+        - `countdown` (seconds), `eta` (datetime; naive: in the app's time zone): not before then;
+        - `expires` (seconds or datetime): not after then, it is REVOKED instead;
+        - `priority` (0 to 255, higher first), `queue`, `routing_key`;
+        - `time_limit`, `soft_time_limit` (seconds), `retries` (how many count as made);
+        - `ignore_result`, `headers` (a dict; `self.request.headers`), `app_id` and other properties;
+        - `serializer`, `compression`;
+        - `durability`: `"full"` or `"normal"`, for this call alone;
+        - `root_id`, `parent_id`, `group_id`, `group_index`, `argsrepr`, `kwargsrepr`, `add_to_parent`.
+
+        Options that only mean something to a message broker (`producer`, `connection`, `exchange`, `retry`, …) are
+        accepted and change nothing. TypeError: wrong arguments, or an unknown option. ValueError: an option out of
+        range. DuplicateTaskError: the file has `task_id` already. EncodeError, QueueNotFound, OperationalError.
+        """
+        args, kwargs, options = self.prepare_call(
+            args, kwargs, task_id=task_id, link=link, link_error=link_error, shadow=shadow, **options
+        )
+        app = self.app
+        if app.conf.task_always_eager:
+            from litequeue.eager import run
+            from litequeue.result import denied_join_result
+
+            with denied_join_result():
+                return run(self, args, kwargs, options, throw=None)
+        return app.enqueue_call(self.name, args, kwargs, options, self)
+
+    def prepare_call(self, args: Any, kwargs: Any, **options: Any) -> tuple[Any, Any, dict[str, Any]]:
+        """Arguments, checked, and the options of a call together with those of the task."""
+        if self.typing and self.__header__ is not None:
+            self.__header__(*(args or ()), **(kwargs or {}))
+        options["shadow"] = options.get("shadow") or self.shadow_name(args, kwargs, options)
+        options = {**self.execution_options(), **options}
+        options.setdefault("ignore_result", self.ignore_result)
+        if self._dump_models is not None and options.get("serializer") != "pickle":
+            args, kwargs = self._dump_models(args, kwargs)
+        return args, kwargs, options
+
+    def execution_options(self) -> dict[str, Any]:
+        """The options of every call that the task's attributes name."""
+        options = {name: getattr(self, name) for name in EXECUTION_OPTIONS}
+        return {name: value for name, value in options.items() if value is not None}
+
+    def shadow_name(self, args: Any, kwargs: Any, options: Mapping[str, Any]) -> str | None:
+        """The name to show for a call in logs; None: the task's own."""
+        return None
+
+    def apply(
+        self,
+        args: Any = None,
+        kwargs: Any = None,
+        link: Any = None,
+        link_error: Any = None,
+        task_id: str | None = None,
+        retries: int | None = None,
+        throw: bool | None = None,
+        logfile: str | None = None,
+        loglevel: int | None = None,
+        headers: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> EagerResult:
+        """Run the task here and now, through the serializer and with its retries; returns when it has ended.
+
+        `throw` raises its exception; None: as `task_eager_propagates` says.
+        """
+        from litequeue.eager import run
+
+        given = {
+            "task_id": task_id,
+            "link": link,
+            "link_error": link_error,
+            "retries": retries,
+            "headers": headers,
+            **options,
+        }
+        return run(self, args, kwargs, {**self.execution_options(), **given}, throw)
+
+    # Signatures
+
+    def signature(self, args: Any = None, *starargs: Any, **starkwargs: Any) -> Signature:
+        """The signature of a call: arguments, keywords and options."""
+        from litequeue.canvas.signature import signature
+
+        starkwargs.setdefault("app", self.app)
+        return signature(self, args, *starargs, **starkwargs)
+
+    subtask = signature
+
+    def s(self, *args: Any, **kwargs: Any) -> Signature:
+        """`add.s(2, 2)` is `add.signature((2, 2))`."""
+        return self.signature(args, kwargs)
+
+    def si(self, *args: Any, **kwargs: Any) -> Signature:
+        """A signature that takes no further arguments."""
+        return self.signature(args, kwargs, immutable=True)
+
+    def signature_from_request(
+        self,
+        request: Context | None = None,
+        args: Any = None,
+        kwargs: Any = None,
+        queue: str | None = None,
+        **extra_options: Any,
+    ) -> Signature:
+        """The signature that makes the call of `request` (None: the current one) again."""
+        request = self.request if request is None else request
+        options = {**request.as_execution_options(), "queue": queue or request.queue, **extra_options}
+        return self.signature(
+            request.args if args is None else args,
+            request.kwargs if kwargs is None else kwargs,
+            {name: value for name, value in options.items() if value is not None},
+        )
+
+    subtask_from_request = signature_from_request
+
+    # Inside a running task
+
+    @property
+    def request(self) -> Context:
+        """The request that is being run; outside of one, a request with nothing but defaults."""
+        if not type(self).__bound__:
+            type(self).bind(self.app)
+        current = self.request_stack.top
+        if current is None:
+            current = self.__dict__.setdefault("_default_request", Context())
+        return current
+
+    def push_request(self, *args: Any, **kwargs: Any) -> None:
+        """Make a request current that has the fields of the current one and these."""
+        self.request_stack.push(Context(*args, **{**self.request.__dict__, **kwargs}))
+
+    def pop_request(self) -> None:
+        """Take the current request off."""
+        self.request_stack.pop()
+
+    def retry(
+        self,
+        args: Any = None,
+        kwargs: Any = None,
+        exc: BaseException | None = None,
+        throw: bool = True,
+        eta: datetime | None = None,
+        countdown: float | timedelta | None = None,
+        max_retries: int | None = None,
+        **options: Any,
+    ) -> Retry:
+        """Run this task again, under the same id: `raise self.retry(exc=exc)`.
+
+        After `countdown` seconds, or at `eta`, else after `default_retry_delay`; with `args` and `kwargs` where they are
+        given; with priority, headers and expiry as they were unless `options` name others. Always raises Retry, unless
+        `throw` is False: then it is returned, and the task is retried all the same. When `max_retries` (None: the
+        task's) is used up, raises `exc`, else MaxRetriesExceededError.
+        """
+        from litequeue.retrying import retry
+
+        told = retry(self, args, kwargs, exc, max_retries, {"eta": eta, "countdown": countdown, **options})
+        if throw:
+            raise told
+        return told
+
+    def update_state(self, task_id: str | None = None, state: str | None = None, meta: Any = None, **kwargs: Any) -> None:
+        """Show `state`, with `meta` as the result, until the task's next move; `task_id` None: the running task.
+
+        Nothing happens when that task has ended, or when this attempt of it no longer holds it.
+        """
+        request = self.request
+        if state is not None and not isinstance(state, str):
+            raise TypeError(f"state must be text, not {state!r}")
+        running = task_id is None or task_id == request.id
+        task_id = task_id or request.id
+        if task_id is None:
+            raise ValueError("update_state outside of a task needs the task_id")
+        if running and request.is_eager:
+            return
+        encoded = self.app.result_codec.encode(meta, what="meta")
+        fence = request.__dict__.get("fence") if running else None
+        self.app.store.update_state(task_id, state or "PENDING", encoded, fence)
+
+    def add_trail(self, result: Any) -> Any:
+        """Count `result` among the children of the current request."""
+        if self.trail:
+            self.request.children.append(result)
+        return result
+
+    # Handlers: a task class may define them; what they return is ignored
+
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
+        """Called before the body runs; what it raises fails the task."""
+
+    def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
+        """Called when the body has returned."""
+
+    def on_failure(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        """Called when the body has raised."""
+
+    def on_retry(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        """Called when the task is to be retried."""
+
+    def after_return(self, status: str, retval: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        """Called after the others, however the attempt ended."""
+
+    # Results
+
+    def AsyncResult(self, task_id: str, **kwargs: Any) -> AsyncResult:  # noqa: N802 - Celery's name
+        """The result of the task `task_id`."""
+        return self.app.AsyncResult(task_id, **kwargs)  # type: ignore[no-any-return]
+
+    @property
+    def backend(self) -> Any:
+        """Where results are kept (`app.backend`)."""
+        return self.app.backend
+
+    # As a value
+
+    @property
+    def __name__(self) -> str:
+        return type(self).__name__
+
+    def __repr__(self) -> str:
+        return f"<@task: {self.name} of {self._app!r}>"
+
+    def __reduce__(self) -> Any:
+        from litequeue.loading import task_by_name
+
+        return task_by_name, (self.name, type(self).__module__)
+
+    def __class_getitem__(cls, item: Any) -> GenericAlias:
+        from types import GenericAlias
+
+        return GenericAlias(cls, item)

@@ -1,0 +1,95 @@
+"""What follows from an app's settings: codecs, router, time zone, and the open file.
+
+Both classes are made when they are first needed. `Derived` is made anew after a setting changed; the file stays open
+unless its path or its options changed.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from litequeue.broker import broker_path, results_disabled
+from litequeue.core.payload import Codec
+from litequeue.core.routing import Router, declared_queues, prepare_routes
+from litequeue.core.zones import zone
+from litequeue.store import open_store
+from litequeue.store.contract import StoreOptions
+
+if TYPE_CHECKING:
+    from litequeue.app import LiteQueue
+    from litequeue.config import Settings
+    from litequeue.store.contract import Store
+
+
+class Derived:
+    """What is computed from the settings once, and used at each call."""
+
+    def __init__(self, app: LiteQueue) -> None:
+        conf = app.conf.finalize()
+        self.revision = conf.revision
+        self.codec = Codec(
+            accept=conf.accept_content,
+            serializer=conf.task_serializer,
+            compression=conf.task_compression,
+            max_bytes=conf.max_payload_bytes,
+        )
+        self.result_codec = Codec(
+            accept=conf.accept_content if conf.result_accept_content is None else conf.result_accept_content,
+            serializer=conf.result_serializer,
+            compression=conf.result_compression,
+            max_bytes=conf.max_payload_bytes,
+        )
+        self.router = Router(
+            prepare_routes(conf.task_routes, app.resolve),
+            declared_queues(conf.task_queues),
+            conf.task_default_queue,
+            conf.task_create_missing_queues,
+        )
+        self.timezone = zone(conf.timezone, conf.enable_utc)
+        self.results_disabled = results_disabled(conf.result_backend, conf.broker_url)
+
+
+class OpenFile:
+    """The store of an app, opened when first needed and again when the settings lead to another."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._located: tuple[str | None, str] = ("", "")
+        self._opened_as: tuple[str, StoreOptions] | None = None
+        self._revision = -1
+        self._store: Store | None = None
+
+    def store(self, app: LiteQueue) -> Store:
+        """The store that the settings of `app` name."""
+        if self._store is not None and self._revision == app.conf.revision:
+            return self._store
+        with self._lock:
+            derived = app.derived
+            wanted = (self._path(app.conf.broker_url), _options(app.conf, derived))
+            if self._store is None or self._opened_as != wanted:
+                self.close()
+                self._store, self._opened_as = open_store(*wanted), wanted
+            self._revision = derived.revision
+            return self._store
+
+    def _path(self, url: str | None) -> str:
+        """The file of `url`; a relative path keeps the folder in which it was first used."""
+        if not url or self._located[0] != url:
+            self._located = (url, broker_path(url))
+        return self._located[1]
+
+    def close(self) -> None:
+        """Close the store, if it was opened; the next use opens it again."""
+        if self._store is not None:
+            self._store.close()
+
+
+def _options(conf: Settings, derived: Derived) -> StoreOptions:
+    return StoreOptions(
+        durability=conf.durability,
+        busy_budget=conf.busy_timeout,
+        private="pickle" in derived.codec.accept or "pickle" in derived.result_codec.accept,
+        failure_retention=conf.retention()[1],
+        allow_network=conf.allow_network_file_system,
+    )
