@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import BuiltinFunctionType, WrapperDescriptorType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeGuard, TypeVar
 
 from litequeue.core import json_codec
 from litequeue.core.type_tags import TYPE_KEY, VALUE_KEY, brief, tagged, untag
@@ -26,6 +26,8 @@ from litequeue.exceptions import RemoteError, Retry
 RECORD_BYTES: Final = 1 << 20
 """The size a record is kept under where nothing smaller is asked for."""
 TRACEBACK_CHARS: Final = 1 << 16
+
+_Exc = TypeVar("_Exc", bound=BaseException)
 
 
 class _Limits(NamedTuple):
@@ -159,16 +161,16 @@ class _Recorder(json_codec.Walker):
         members = {
             name: self.guarded(getattr(exc, name))
             for cls, names in _MEMBERS
-            if isinstance(exc, cls)
+            if _is(exc, cls)
             for name in names
             if type(getattr(exc, name, None)) is str
         }
         if members:
             tree["members"] = members
-        if isinstance(exc, OSError) and exc.filename is not None:
+        if _is(exc, OSError) and exc.filename is not None:
             names = [exc.errno, exc.strerror, exc.filename]
             tree["init"] = self.arguments([*names, None, exc.filename2] if exc.filename2 is not None else names)
-        hidden = ("sig", "rerun") if isinstance(exc, Retry) else ()
+        hidden = ("sig", "rerun") if _is(exc, Retry) else ()
         own = _ATTRIBUTES.__get__(exc)
         if own:
             state = {
@@ -229,6 +231,11 @@ class _Recorder(json_codec.Walker):
         return super().mapping(value, part) if len(value) <= self.nodes else _marked(value)
 
 
+def _is(exc: BaseException, cls: type[_Exc]) -> TypeGuard[_Exc]:
+    """`isinstance`, without asking the exception for its `__class__`."""
+    return issubclass(type(exc), cls)
+
+
 def _names_of(exc: BaseException) -> tuple[str, str]:
     cls = type(exc)
     module = str(cls.__module__)
@@ -236,7 +243,7 @@ def _names_of(exc: BaseException) -> tuple[str, str]:
 
 
 def _arguments_of(exc: BaseException) -> tuple[Any, ...]:
-    if isinstance(exc, BaseExceptionGroup):
+    if _is(exc, BaseExceptionGroup):
         return exc.message, list(exc.exceptions)
     args = BaseException.args.__get__(exc)  # type: ignore[attr-defined]
     return args if type(args) is tuple else ()
@@ -370,16 +377,16 @@ def _make(cls: type[BaseException], args: tuple[Any, ...], record: Any) -> BaseE
     given = tuple(record["init"]) if "init" in record else args
     exc: BaseException = _inherited(cls, "__new__", BuiltinFunctionType)(cls, *given)
     _inherited(cls, "__init__", WrapperDescriptorType)(exc, *given)
-    if not isinstance(exc, BaseExceptionGroup):
+    if not _is(exc, BaseExceptionGroup):
         BaseException.args.__set__(exc, args)  # type: ignore[attr-defined]
     for base, names in _MEMBERS:
-        if isinstance(exc, base):
+        if _is(exc, base):
             for name in names:
                 value = record.get("members", {}).get(name)
                 if value is not None:
                     vars(base)[name].__set__(exc, value)
     state = record.get("state")
-    if isinstance(exc, Retry):
+    if _is(exc, Retry):
         state = {"sig": None, "rerun": None, **(state or {})}
     if state:
         kept = {key: value for key, value in state.items() if not key.startswith("__") and key not in _NOT_STATE}

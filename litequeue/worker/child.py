@@ -11,11 +11,13 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from litequeue import signals
 from litequeue.core import process
 from litequeue.core.records import NewProcess
+from litequeue.utils.nodenames import set_process_number
 from litequeue.worker.consumer import Consumer
 from litequeue.worker.runtime import Loader, Runtime, WorkerOptions
 
@@ -27,10 +29,12 @@ STOP = b"."
 """What a supervisor sends to stop a child after its task."""
 
 
-def main(loader: Loader, options: WorkerOptions, channel: Any, control: socket.socket, parent: int) -> None:
+def main(
+    loader: Loader, options: WorkerOptions, channel: Any, control: socket.socket, parent: int, number: int
+) -> None:
     """Run one slot until the supervisor says stop, or is gone, or the child is to be recycled."""
-    if hasattr(signal, "SIGINT"):
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the supervisor decides
+    stop = StopRequest()
+    set_process_number(number)
     loader.set_up_logging(options)
     runtime = loader.load()
     control.setblocking(False)
@@ -39,13 +43,13 @@ def main(loader: Loader, options: WorkerOptions, channel: Any, control: socket.s
         NewProcess(worker=options.node, role="child", parent=parent, identity=process.current(), queues=options.queues)
     )
     try:
-        _serve(runtime, options, control, holder)
+        _serve(runtime, options, control, holder, stop)
     finally:
         runtime.store.deregister(holder)
         runtime.store.close()
 
 
-def _serve(runtime: Runtime, options: WorkerOptions, control: socket.socket, holder: int) -> None:
+def _serve(runtime: Runtime, options: WorkerOptions, control: socket.socket, holder: int, stop: StopRequest) -> None:
     link = Link(control, options.max_memory_per_child)
     consumer = Consumer(
         runtime,
@@ -57,17 +61,43 @@ def _serve(runtime: Runtime, options: WorkerOptions, control: socket.socket, hol
         max_tasks=options.max_tasks_per_child,
     )
 
-    def stop(*_: object) -> None:
+    def end() -> None:
         consumer.stop()
         link.interrupt()
 
-    signal.signal(signal.SIGTERM, stop)
+    stop.then(end)
     signals.worker_process_init.send(sender=None)
     control.send(UP)
     try:
         consumer.run()
     finally:
         signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=0)
+
+
+class StopRequest:
+    """What signals mean to a child: SIGTERM, which a stop of the whole group sends, ends it after its task.
+
+    Ctrl-C and Ctrl-\\ go to the whole group too; what they mean the supervisor decides.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._action: Callable[[], None] | None = None
+        for name in ("SIGINT", "SIGQUIT", "SIGBREAK"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, self._ask)
+
+    def _ask(self, *_: object) -> None:
+        self._asked = True
+        if self._action is not None:
+            self._action()
+
+    def then(self, action: Callable[[], None]) -> None:
+        """Call `action` on SIGTERM; now, if it has come already."""
+        self._action = action
+        if self._asked:
+            action()
 
 
 class Link:

@@ -179,7 +179,9 @@ class Worker:
         return previous
 
     def _on_signal(self, number: int, frame: object) -> None:
-        self._note(signal.Signals(number).name)
+        name = signal.Signals(number).name
+        again = name == "SIGINT" and bool(self._signals)  # the first one waits for the task of a solo worker
+        self._note("SIGQUIT" if again else name)
         if self.options.pool == "solo" and self._is_cold(self._signals[-1]):
             raise exceptions.WorkerTerminate(1)  # into the task itself: this thread runs it
 

@@ -75,10 +75,11 @@ class PreforkPool:
             signals.worker_before_create_process.send(sender=self)
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
+        number = worker.next_child_number()
         process = self._context.Process(
             target=child.main,
-            args=(worker.loader, worker.options, worker.channel, theirs, worker.holder),
-            name=f"LiteQueueWorker-{worker.next_child_number()}",
+            args=(worker.loader, worker.options, worker.channel, theirs, worker.holder, number),
+            name=f"LiteQueueWorker-{number}",
             daemon=False,
         )
         process.start()

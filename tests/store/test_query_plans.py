@@ -1,0 +1,87 @@
+"""Every statement finds its rows through an index, and the claim through the one that was made for it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import apsw
+import pytest
+
+from litequeue.store.sqlite import migrations
+from litequeue.store.sqlite.store import SQLiteStore
+
+# Statements that look at every row on purpose: asked for by people, or tables of a few rows.
+FULL_SCANS = {
+    "_COUNTS": "the whole table is counted",
+    "_QUEUES": "purge of every queue",
+    "_PURGE": "purge looks at all that is open",
+    "_PURGE_ATTEMPTS": "purge looks at all that is open",
+    "_RUNNING": "reads the index over running rows, a few for each process",
+    "_LANES": "a row for each task name that some worker does not know",
+    "_CHANGES_IN_MEMORY": "reads no table",
+    "_PROCESSES": "a row a process",
+    "_IDLE_SLOTS": "a row a process",
+}
+INDEXES = {
+    "_READY": "litequeue_tasks_ready",
+    "_ANY_READY": "litequeue_tasks_ready",
+    "_NEXT_AT": "litequeue_tasks_scheduled",
+    "_PROMOTE": "litequeue_tasks_scheduled",
+    "_HELD": "litequeue_tasks_running",
+    "_PRUNABLE": "litequeue_tasks_prunable",
+    "_EXPIRED": "litequeue_tasks_expiring",
+    "_CHILDREN": "litequeue_tasks_children",
+}
+
+
+def _statements() -> dict[str, str]:
+    found = {}
+    for owner in SQLiteStore.__mro__:
+        for name, value in vars(owner).items():
+            if isinstance(value, str) and value.lstrip().startswith(("SELECT", "UPDATE", "INSERT", "DELETE")):
+                found[name] = value
+    return found
+
+
+@pytest.fixture(scope="module")
+def connection() -> apsw.Connection:
+    connection = apsw.Connection(":memory:")
+    connection.execute(migrations.schema())
+    return connection
+
+
+@pytest.mark.parametrize("name", sorted(_statements()))
+def test_no_statement_scans_the_tasks(connection: apsw.Connection, name: str) -> None:
+    statement = _statements()[name]
+    bindings = (None,) * _bindings(statement)
+    plan = [str(row[3]) for row in connection.execute("EXPLAIN QUERY PLAN " + statement, bindings)]
+    scans = [step for step in plan if step.startswith("SCAN") and "json_each" not in step]
+    if name in FULL_SCANS:
+        assert scans, f"{name} needs no exception any more"
+    else:
+        assert scans == [], plan
+    if name in INDEXES:
+        assert any(INDEXES[name] in step for step in plan), plan
+    if name in ("_READY", "_PRUNABLE", "_PROMOTE"):
+        assert not any("TEMP B-TREE" in step for step in plan), plan
+
+
+def _bindings(statement: str) -> int:
+    """How many values the statement wants: the highest ?N, or the number of bare ?."""
+    numbers = re.findall(r"\?(\d*)", statement)
+    return max(int(number) for number in numbers) if any(numbers) else len(numbers)
+
+
+def test_the_lists_above_name_statements_that_exist() -> None:
+    assert set(FULL_SCANS) | set(INDEXES) <= set(_statements())
+
+
+def test_the_package_has_no_other_sql() -> None:
+    package = Path(migrations.__file__).parents[2]
+    for path in package.rglob("*.py"):
+        if path.is_relative_to(package / "store" / "sqlite"):
+            continue
+        text = path.read_text(encoding="utf-8")
+        assert "import apsw" not in text, path
+        assert " litequeue_tasks" not in text, path
