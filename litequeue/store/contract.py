@@ -1,7 +1,7 @@
 """What an engine must do, in the verbs of the field, by who calls them.
 
-Records in, records out: no SQL, no cursor, no engine's type crosses this line, ids are made by the client, and each verb
-is one transaction. Every method may raise an `OperationalError` that names the file and the remedy. The suite in
+Records in, records out: no SQL, no cursor, no engine's type crosses this line, ids are made by the client, and each
+verb is one transaction. Every method may raise an `OperationalError` that names the file and the remedy. The suite in
 `tests/store` runs for every engine.
 """
 
@@ -58,7 +58,7 @@ class Pick(enum.Enum):
 
 
 class Picker(Protocol):
-    """The claimer's policy: how much it takes, and what it can run. Called inside the claim's transaction, so it only decides."""
+    """The claimer's policy: how much it takes, and what it can run. Called inside a transaction, so it only decides."""
 
     names: Collection[str]
     """The task names that this process has registered."""
@@ -136,7 +136,7 @@ class Viewer(Protocol):
         """A number to hand to `wait_for_change`; take it before reading."""
 
     def wait_for_change(self, seen: int, timeout: float) -> int:
-        """Block until the file may have changed since `seen` was taken, at most `timeout` seconds; returns the new number.
+        """Block until the file may have changed since `seen`, at most `timeout` seconds; returns the new number.
 
         Wakes within a millisecond when a task that this process enqueued ends, and within about 50 ms otherwise.
         """
@@ -148,8 +148,8 @@ class Claimer(Protocol):
     def claim(self, claimant: Claimant, limit: int, idle: bool = False) -> Settled:
         """Take up to `limit` ready rows, higher priority first, then older first.
 
-        When there is none the slot is marked idle, and whoever makes work ready will wake it; `idle` says that this slot
-        is marked so already.
+        When there is none the slot is marked idle, and whoever makes work ready will wake it; `idle` says that this
+        slot is marked so already.
         """
 
     def settle(self, claimant: Claimant, outcomes: Sequence[Outcome], limit: int = 0) -> Settled:
@@ -199,7 +199,7 @@ class Supervisor(Protocol):
         heartbeat for a process of another host or pid namespace. Never a live one."""
 
     def prune(self, limit: int) -> int:
-        """Delete up to `limit` rows past their retention; revoke up to `limit` that expired unstarted. Returns how many."""
+        """Delete up to `limit` rows past their retention, revoke up to `limit` that expired unstarted; how many."""
 
     def busy(self, queues: Sequence[str], names: Collection[str]) -> bool:
         """Whether a row of `queues` is running, or ready or due for a worker that knows `names`."""

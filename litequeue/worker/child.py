@@ -1,7 +1,7 @@
 """A child process of a worker: builds its own runtime, opens the file for itself, and runs one slot.
 
-Stop order: the slot ends its task, settles, gives back what it has not started; then the process takes itself out of the
-file. A child whose supervisor died does the same by itself: the control socket then reads as ended.
+Stop order: the slot ends its task, settles, gives back what it has not started; then the process takes itself out of
+the file. A child whose supervisor died does the same by itself: the control socket then reads as ended.
 """
 
 from __future__ import annotations

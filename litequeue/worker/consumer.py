@@ -54,7 +54,8 @@ class Consumer:
         before_claim: Callable[[], bool] | None = None,
         max_tasks: int | None = None,
     ) -> None:
-        """`interrupt` wakes an idle slot when it is readable; `before_claim` is asked before each claim whether to go on;
+        """`interrupt` wakes an idle slot when it is readable; `before_claim` is asked before each claim whether to go
+        on;
         `max_tasks` is how many tasks the slot runs before `run` returns."""
         self._store = runtime.store
         self._node = node

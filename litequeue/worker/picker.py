@@ -1,8 +1,8 @@
 """How much one claim takes: about as much as a few milliseconds of work.
 
-A batch makes the commit cheap; a small one keeps tasks from waiting behind each other. The running time of each task name
-is followed by an exponentially weighted average, and a task is claimed alone when it is not known how long it takes, when
-it takes long, when it must not run twice, or when a process died of it.
+A batch makes the commit cheap; a small one keeps tasks from waiting behind each other. The running time of each task
+name is followed by an exponentially weighted average, and a task is claimed alone when it is not known how long it
+takes, when it takes long, when it must not run twice, or when a process died of it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a worker is given: tasks it can run, the file, and how to behave. It learns nothing of the app that made them."""
+"""What a worker is given: tasks it can run, the file, and how to behave; it knows nothing of the app behind them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The worker: starts, watches, replaces and stops its slots, and owns the signals. It never runs a task itself.
 
-Start: open the channel, register, start the pool, then the duties. Stop: the pool first, so that everything is settled or
-given back while the worker is still registered; then the duties; then the row of the worker goes, and the file is closed.
-A signal handler only notes the signal and wakes the loop; the loop acts.
+Start: open the channel, register, start the pool, then the duties. Stop: the pool first, so that everything is settled
+or given back while the worker is still registered; then the duties; then the row of the worker goes, and the file is
+closed. A signal handler only notes the signal and wakes the loop; the loop acts.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ def test_a_process_that_dies_while_it_migrates_leaves_the_file_as_it_was(tmp_pat
         open_store({str(path)!r}, StoreOptions()).connection_info()
     """
     ended = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)], env={**os.environ}, timeout=60, check=False
+        [sys.executable, "-c", textwrap.dedent(program)], timeout=60, check=False
     )
     assert ended.returncode == 9
     assert set(open_store(str(path), StoreOptions()).states(ids)) == set(ids)

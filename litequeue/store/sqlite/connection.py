@@ -1,8 +1,9 @@
 """One file, opened once for writing and once for reading, by this process.
 
-Every write goes in by the same way: the lock of this process, the fair door over all processes, BEGIN IMMEDIATE, COMMIT.
-Transactions are short and hold no user code. No connection is ever open across a fork: SQLite believes that the locks of
-the parent are its own and loses commits, so the connections are closed before a fork and opened again on the next use.
+Every write goes in by the same way: the lock of this process, the fair door over all processes, BEGIN IMMEDIATE,
+COMMIT. Transactions are short and hold no user code. No connection is ever open across a fork: SQLite believes that the
+locks of the parent are its own and loses commits, so the connections are closed before a fork and opened again on the
+next use.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ MEMORY = ":memory:"
 MINIMUM_SQLITE = (3, 51, 3)
 """Before this, a checkpoint that resets the WAL could corrupt the file."""
 
-# EXTRA is FULL for a WAL file. In the rollback journal of a file that another program made, it also syncs the folder after
-# the journal is deleted; without that a power cut brings the journal back, and it undoes the commit.
+# EXTRA is FULL for a WAL file. In the rollback journal of a file that another program made, it also syncs the folder
+# after the journal is deleted; without that a power cut brings the journal back, and it undoes the commit.
 _SYNCHRONOUS = {FULL: "PRAGMA synchronous=EXTRA", NORMAL: "PRAGMA synchronous=NORMAL"}
 _FORK_WAIT = 5.0  # seconds a fork waits for another thread's transaction; they take milliseconds
 _CHECKPOINT_PAGES = 2000  # 4 MB of WAL; writers checkpoint inline, as no other way bounds the WAL under load
@@ -44,16 +45,15 @@ def _check_sqlite() -> None:
     version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
     if version < MINIMUM_SQLITE:
         raise exceptions.ImproperlyConfigured(
-            f"apsw brings SQLite {apsw.sqlite_lib_version()}, which can corrupt a WAL file; install apsw 3.51.3 or newer."
+            f"apsw brings SQLite {apsw.sqlite_lib_version()}, which can corrupt a WAL file; install"
+            " apsw 3.51.3 or newer."
         )
 
 
 class Database:
     """The connections of this process to one file; every method may be called from any thread."""
 
-    def __init__(
-        self, path: str, options: StoreOptions, prepare: Callable[[Database, apsw.Connection], None]
-    ) -> None:
+    def __init__(self, path: str, options: StoreOptions, prepare: Callable[[Database, apsw.Connection], None]) -> None:
         """`prepare(database, connection)` is called on a fresh connection to make or migrate the schema."""
         _check_sqlite()
         self.memory = path == MEMORY
@@ -204,9 +204,7 @@ class Database:
             connection = self._connect()
             self._prepare(self, connection)
             return connection
-        filesystem.prepare(
-            self.path, private=self._options.private, allow_network=self._options.allow_network
-        )
+        filesystem.prepare(self.path, private=self._options.private, allow_network=self._options.allow_network)
         before = filesystem.identity(self.path)
         connection = self._connect()
         try:

@@ -1,11 +1,12 @@
 """The fair door: one writer at a time, over every process of the host, in about the order they came.
 
-SQLite's own busy handler sleeps and tries again, so a writer that comes often starves the others (one process made 7,408
-transactions while another made 1). A blocking `flock` on a side file queues them in the kernel and costs under a
-microsecond when nobody else is there. The side file is never deleted: whoever deletes a lock file splits its users in two.
+SQLite's own busy handler sleeps and tries again, so a writer that comes often starves the others (one process made
+7,408 transactions while another made 1). A blocking `flock` on a side file queues them in the kernel and costs under a
+microsecond when nobody else is there. The side file is never deleted: whoever deletes a lock file splits its users in
+two.
 
-A blocking flock has no time-out, so where the lock is taken a thread waits for it and the caller waits for the thread. If
-the caller's budget ends first, that wait stays on and the next caller joins it.
+A blocking flock has no time-out, so where the lock is taken a thread waits for it and the caller waits for the thread.
+If the caller's budget ends first, that wait stays on and the next caller joins it.
 """
 
 from __future__ import annotations

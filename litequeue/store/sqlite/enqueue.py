@@ -63,8 +63,8 @@ class Enqueueing(Engine):
             for task in tasks:
                 if task.id in seen or connection.execute(self._HAS_ID, (task.id,)).get:
                     return exceptions.DuplicateTaskError(
-                        f"{task.id}: {self.path} already has a task with this id; nothing was enqueued. Leave task_id out,"
-                        " or forget() the old task first."
+                        f"{task.id}: {self.path} already has a task with this id; nothing was enqueued. Leave"
+                        " task_id out, or forget() the old task first."
                     )
                 seen.add(task.id)
         return exceptions.InvalidTaskError(f"{self.path}: the file refused the task: {error}")

@@ -11,8 +11,8 @@ from contextlib import suppress
 from litequeue import exceptions
 
 NETWORK_TYPES = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "gpfs", "beegfs", "ocfs2", "gfs2"}
-    | {"davfs", "virtiofs", "vboxsf", "prl_fs", "vmhgfs", "drvfs", "afpfs", "webdav", "remote"}
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "gpfs", "beegfs", "ocfs2"}
+    | {"gfs2", "davfs", "virtiofs", "vboxsf", "prl_fs", "vmhgfs", "drvfs", "afpfs", "webdav", "remote"}
 )
 
 _NO_SPACE = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})

@@ -216,6 +216,7 @@ class Lifecycle(Engine):
             prune_at = CASE ignore_result WHEN 2 THEN 0 ELSE ? END, custom_state = NULL
         WHERE seq = ? AND holder = ? AND attempt = ? AND state = 'running'
     """
+
     def _end(self, connection: apsw.Connection, claimant: Claimant, outcomes: Sequence[Outcome]) -> tuple[Claimed, ...]:
         """End every outcome that is still held; returns the others."""
         holder = claimant.holder

@@ -1,7 +1,7 @@
 """From any older schema to this one, in one transaction, or not at all.
 
-`schema.sql` is the readable truth of a new file. A step leads a file from one version to the next; a test builds a file by
-the steps and one by the schema, and compares the two. A file of a newer version is refused untouched.
+`schema.sql` is the readable truth of a new file. A step leads a file from one version to the next; a test builds a file
+by the steps and one by the schema, and compares the two. A file of a newer version is refused untouched.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def schema() -> str:
 def prepare(database: Database, connection: apsw.Connection) -> None:
     """Bring the file behind `connection` to VERSION.
 
-    The file-wide settings of a new file are ours to choose. A file that another program made keeps its own, and only gets
-    our tables. Raises StoreTooNew, StoreForeign.
+    The file-wide settings of a new file are ours to choose. A file that another program made keeps its own, and only
+    gets our tables. Raises StoreTooNew, StoreForeign.
     """
     if _read_version(database, connection) == VERSION:
         return
@@ -57,14 +57,16 @@ def prepare(database: Database, connection: apsw.Connection) -> None:
 
 
 def _is_ours(connection: apsw.Connection) -> bool:
-    """Whether the file has no table yet, and nobody but us has marked it: new, or left by a first open that was cut off."""
+    """Whether the file has no table yet, and nobody but us has marked it: new, or left by a first open that was cut
+    off.
+    """
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
     return not tables and connection.execute("PRAGMA application_id").get in (0, APPLICATION_ID)
 
 
 def _choose_file_settings(connection: apsw.Connection) -> None:
-    # page_size and auto_vacuum count only before the first table, and WAL is kept in the file. Every commit writes whole
-    # pages: with 2 KiB a commit of one task takes 40 us where 4 KiB take 50, and batches cost the same.
+    # page_size and auto_vacuum count only before the first table, and WAL is kept in the file. Every commit writes
+    # whole pages: with 2 KiB a commit of one task takes 40 us where 4 KiB take 50, and batches cost the same.
     connection.execute("PRAGMA page_size=2048")
     connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
     connection.execute(f"PRAGMA application_id={APPLICATION_ID}")

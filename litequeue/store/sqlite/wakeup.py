@@ -1,10 +1,12 @@
 """Waking who waits: datagrams over the loopback, and `PRAGMA data_version` under them.
 
-A datagram is a hint, never the truth: who is woken reads the file again, and who is never woken finds the work by polling.
+A datagram is a hint, never the truth: who is woken reads the file again, and who is never woken finds the work by
+polling.
 
 - A worker binds one UDP socket and all its slots wait on it, so a datagram wakes one idle slot. Its port stands in
   litequeue_processes, with the number of idle slots.
-- A client binds one socket; its port stands in every row it enqueues, and whoever settles the row sends one datagram for
+- A client binds one socket; its port stands in every row it enqueues, and whoever settles the row sends one datagram
+for
   each client and batch.
 """
 

@@ -1,4 +1,4 @@
-"""Takes back what dead processes held. A worker's own children are buried by its supervisor at once; this is for the rest."""
+"""Takes back what dead processes held. A worker buries its own children at once; this is for the rest."""
 
 from __future__ import annotations
 

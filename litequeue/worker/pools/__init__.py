@@ -1,4 +1,4 @@
-"""Where tasks run: child processes, threads, or the worker's own main thread. One class a pool, all with the same methods."""
+"""Where tasks run: child processes, threads, or the worker's own thread. One class a pool, the same methods."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threads of the worker's own process: for tasks that wait more than they compute, and for programs that embed a worker."""
+"""Threads of the worker's own process: for tasks that wait more than they compute, and for embedding."""
 
 from __future__ import annotations
 
