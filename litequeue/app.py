@@ -17,7 +17,7 @@ from litequeue.core import clock
 from litequeue.exceptions import AlwaysEagerIgnored, ImproperlyConfigured
 from litequeue.message import Built, announce_published, build
 from litequeue.registry import TaskRegistry, gen_task_name
-from litequeue.task import Task
+from litequeue.task import Task as BaseTask
 
 if TYPE_CHECKING:
     from datetime import datetime, tzinfo
@@ -55,7 +55,7 @@ class LiteQueue:
     and change nothing.
     """
 
-    task_cls: type[Task] | str = Task
+    task_cls: type[BaseTask] | str = BaseTask
     registry_cls: type[TaskRegistry] = TaskRegistry
 
     def __init__(
@@ -74,7 +74,7 @@ class LiteQueue:
         changes: Mapping[str, Any] | None = None,
         config_source: Any = None,
         fixups: Any = None,
-        task_cls: type[Task] | str | None = None,
+        task_cls: type[BaseTask] | str | None = None,
         autofinalize: bool = True,
         namespace: str | None = None,
         strict_typing: bool = True,
@@ -108,8 +108,11 @@ class LiteQueue:
         self._derived: Derived | None = None
         self._file: OpenFile | None = None
 
+        broker = None if broker is None else os.fspath(broker)
         given = {"broker_url": broker, "result_backend": _disabled_as_text(backend), "include": include, **conf}
-        self._conf = Settings({**(changes or {}), **{name: value for name, value in given.items() if value is not None}})
+        self._conf = Settings(
+            {**(changes or {}), **{name: value for name, value in given.items() if value is not None}}
+        )
         self._config_source = config_source
         self._config_source_silent = config_source_silent
         self._conf.configure_with(self._configure)
@@ -179,7 +182,9 @@ class LiteQueue:
         self._conf.configure_with(self._configure)
         return self._conf.finalize() if force or self.configured else None
 
-    def config_from_envvar(self, variable_name: str, silent: bool = False, force: bool = False) -> Settings | bool | None:
+    def config_from_envvar(
+        self, variable_name: str, silent: bool = False, force: bool = False
+    ) -> Settings | bool | None:
         """`config_from_object` with the module that an environment variable names."""
         name = os.environ.get(variable_name)
         if name:
@@ -217,7 +222,7 @@ class LiteQueue:
         return functools.partial(self._declare, **opts)
 
     def _declare(
-        self, fun: Callable[..., Any], shared: bool = True, filter: Any = None, lazy: bool = True, **opts: Any  # noqa: A002
+        self, fun: Callable[..., Any], shared: bool = True, filter: Any = None, lazy: bool = True, **opts: Any
     ) -> Any:
         if shared:
             self.shared.append((fun, opts))
@@ -229,7 +234,7 @@ class LiteQueue:
             task = declaring.task_from_function(self, fun, opts)
         return filter(task) if filter else task
 
-    def register_task(self, task: Any, **options: Any) -> Task:
+    def register_task(self, task: Any, **options: Any) -> BaseTask:
         """Add a task class, or an instance of one, to the app; `options` become its attributes."""
         return declaring.register_task(self, task, options)
 
@@ -266,12 +271,12 @@ class LiteQueue:
         return self.registry
 
     @functools.cached_property
-    def Task(self) -> type[Task]:  # noqa: N802 - Celery's name
+    def Task(self) -> type[BaseTask]:
         """The base class of this app's tasks."""
         base = self.resolve(self.task_cls) if isinstance(self.task_cls, str) else self.task_cls
-        return type("Task", (base,), {"_app": self, "abstract": True, "__module__": base.__module__, "__doc__": base.__doc__})
+        return type("Task", (base,), {"_app": self, "__module__": base.__module__, "__doc__": base.__doc__})
 
-    def create_task_cls(self) -> type[Task]:
+    def create_task_cls(self) -> type[BaseTask]:
         """A fresh base class for tasks of this app."""
         return type("Task", (self.Task,), {})
 
@@ -318,16 +323,17 @@ class LiteQueue:
         return self.enqueue_call(name, args, kwargs, {**options, "task_id": task_id}, task)
 
     def enqueue_call(
-        self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any], task: Task | None = None
+        self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any], task: BaseTask | None = None
     ) -> AsyncResult:
         """Enqueue one call, whose options are complete."""
         built = build(self, name, args, kwargs, options, task)
         self.store.enqueue((built.new,), built.durability)
         if signals.after_task_publish.receivers:
             announce_published(built.new, args, kwargs)
-        return self._result_of(built, task, options)
+        return self.result_of(built, task, options)
 
-    def _result_of(self, built: Built, task: Task | None, options: Mapping[str, Any]) -> AsyncResult:
+    def result_of(self, built: Built, task: BaseTask | None, options: Mapping[str, Any]) -> AsyncResult:
+        """The result of a call that was enqueued; a child of the task in which it was made."""
         result: AsyncResult = self.AsyncResult(built.new.id) if task is None else task.AsyncResult(built.new.id)
         if built.ignored:
             result.ignored = True
@@ -360,7 +366,7 @@ class LiteQueue:
     # Results
 
     @functools.cached_property
-    def AsyncResult(self) -> type[AsyncResult]:  # noqa: N802 - Celery's name
+    def AsyncResult(self) -> type[AsyncResult]:
         """The class of this app's results."""
         from litequeue.result import AsyncResult
 
@@ -466,14 +472,15 @@ class LiteQueue:
 
         return runtime(self)
 
-    @functools.cached_property
+    @property
     def eager_executor(self) -> EagerExecutor:
         """Runs the tasks that are run in place."""
-        from litequeue.eager import EagerExecutor
-        from litequeue.loading import runtime
-        from litequeue.utils.nodenames import gethostname
+        derived = self.derived
+        if derived.eager_executor is None:
+            from litequeue.eager import make_executor
 
-        return EagerExecutor(runtime(self, eager=True), gethostname())
+            derived.eager_executor = make_executor(self)
+        return derived.eager_executor
 
     def start_worker(self, **options: Any) -> EmbeddedWorker:
         """Start a worker inside this program; returns when it is ready: `with app.start_worker(pool="threads"): ...`.
@@ -486,7 +493,7 @@ class LiteQueue:
 
         return start_worker(self, **options)
 
-    def Worker(self, **options: Any) -> Any:  # noqa: N802 - Celery's name
+    def Worker(self, **options: Any) -> Any:
         """A worker that has not started, with the options of `start_worker`."""
         from litequeue.embedded import make_worker
 

@@ -12,7 +12,9 @@ MEMORY = ":memory:"
 
 _MEMORY_URLS = (MEMORY, "memory://", "sqlite://", "sqlite:///:memory:", "sqlite:///")
 _DISABLED = ("disabled", "disabled://", "false")
-_WRITE = "write the path of a file, as in broker='app.db' (relative), 'sqlite:////var/lib/app.db' (absolute) or ':memory:'"
+_WRITE = (
+    "write the path of a file, as in broker='app.db' (relative), 'sqlite:////var/lib/app.db' (absolute) or ':memory:'"
+)
 
 
 def broker_path(url: str | None) -> str:
@@ -30,7 +32,9 @@ def broker_path(url: str | None) -> str:
     if url.startswith("sqlite:///"):
         path, _, query = url.removeprefix("sqlite:///").partition("?")
         if query:
-            raise ImproperlyConfigured(f"broker {url!r}: options after '?' are not read; how the file is opened is settings")
+            raise ImproperlyConfigured(
+                f"broker {url!r}: options after '?' are not read; how the file is opened is settings"
+            )
         url = unquote(path)
     elif "://" in url:
         scheme = url.partition("://")[0]

@@ -124,7 +124,10 @@ def task_class(
 ) -> type[Task]:
     """A subclass of `base` that runs `fun`; every one of `options` is an attribute of it."""
     declared = fun
-    pydantic = {key: options.pop(key, None) for key in ("pydantic", "pydantic_strict", "pydantic_context", "pydantic_dump_kwargs")}
+    pydantic = {
+        key: options.pop(key, None)
+        for key in ("pydantic", "pydantic_strict", "pydantic_context", "pydantic_dump_kwargs")
+    }
     dump_models = None
     if pydantic["pydantic"]:
         from litequeue.contrib.pydantic import wrap
@@ -240,7 +243,9 @@ def _render(parameters: list[Parameter], bound: bool) -> tuple[str, dict[str, An
 # task_annotations
 
 
-def annotations_of(task_annotations: Any, task: type[Task], resolve: Callable[[str], Any]) -> Iterator[Mapping[str, Any]]:
+def annotations_of(
+    task_annotations: Any, task: type[Task], resolve: Callable[[str], Any]
+) -> Iterator[Mapping[str, Any]]:
     """What `task_annotations` says of `task`: for itself first, then for all (`'*'`), of each the first that says something.
 
     Entries are dicts `{task name: {attribute: value}}`, objects with `annotate(task)` and `annotate_any()`, or the

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 from litequeue import states
 from litequeue.core import clock, state
 from litequeue.core.records import Claimed, Outcome, Rerun
+from litequeue.loading import runtime
 from litequeue.message import build
 from litequeue.result import EagerResult
+from litequeue.utils.nodenames import gethostname
 from litequeue.worker.executor import Executor
 
 if TYPE_CHECKING:
+    from litequeue.app import LiteQueue
     from litequeue.core.context import Context
     from litequeue.task import Task
     from litequeue.worker.runtime import Runnable
@@ -48,6 +51,11 @@ class EagerExecutor(Executor):
     ) -> Outcome:
         self._errors[claimed.id] = error
         return super()._failed(task, claimed, request, args, kwargs, error)
+
+
+def make_executor(app: LiteQueue) -> EagerExecutor:
+    """What runs the tasks of `app` in place."""
+    return EagerExecutor(runtime(app, eager=True), gethostname())
 
 
 def run(task: Task, args: Any, kwargs: Any, options: dict[str, Any], throw: bool | None) -> EagerResult:

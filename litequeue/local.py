@@ -41,6 +41,7 @@ class Proxy:
     """Stands for the object that `resolve()` returns at the moment of each use."""
 
     __slots__ = ("__weakref__", "_resolve")
+    _resolve: Callable[[], Any]
 
     __doc__ = _Forwarded("__doc__", __doc__)  # type: ignore[assignment]
     __module__ = _Forwarded("__module__", __name__)  # type: ignore[assignment]
@@ -54,7 +55,7 @@ class Proxy:
 
     def _get_current_object(self) -> Any:
         """The object itself."""
-        return object.__getattribute__(self, "_resolve")()
+        return self._resolve()
 
     @property
     def __class__(self) -> Any:
@@ -105,10 +106,24 @@ class Proxy:
     def __deepcopy__(self, memo: Any) -> Any:
         return self._get_current_object()
 
-    for _name in (
-        "__lt__ __le__ __gt__ __ge__ __len__ __getitem__ __setitem__ __delitem__ __iter__ __contains__ "
-        "__enter__ __exit__ __or__ __ror__ __invert__ __await__"
-    ).split():
+    for _name in [
+        "__lt__",
+        "__le__",
+        "__gt__",
+        "__ge__",
+        "__len__",
+        "__getitem__",
+        "__setitem__",
+        "__delitem__",
+        "__iter__",
+        "__contains__",
+        "__enter__",
+        "__exit__",
+        "__or__",
+        "__ror__",
+        "__invert__",
+        "__await__",
+    ]:
         locals()[_name] = _method(_name)
     del _name
 
@@ -117,21 +132,22 @@ class PromiseProxy(Proxy):
     """Stands for the object that `make()` returns at the first use."""
 
     __slots__ = ("_made",)
+    _made: Any
 
-    def __init__(self, make: Callable[[], Any], doc: str | None = None) -> None:
+    def __init__(self, make: Callable[[], Any]) -> None:
         super().__init__(make)
         object.__setattr__(self, "_made", _UNSET)
 
     def _get_current_object(self) -> Any:
-        made = object.__getattribute__(self, "_made")
+        made = self._made
         if made is _UNSET:
-            made = object.__getattribute__(self, "_resolve")()
+            made = self._resolve()
             object.__setattr__(self, "_made", made)
         return made
 
-    def __evaluated__(self) -> bool:
-        """Whether the object has been made."""
-        return object.__getattribute__(self, "_made") is not _UNSET
+    def __getattr__(self, name: str) -> Any:
+        made = self._made  # a slot: found without coming here
+        return getattr(self._get_current_object() if made is _UNSET else made, name)
 
 
 def maybe_evaluate(value: Any) -> Any:
@@ -207,6 +223,22 @@ def connect_on_app_finalize(callback: Callable[[LiteQueue], Any]) -> Callable[[L
 def finalize_callbacks() -> list[Callable[[LiteQueue], Any]]:
     """What is called when an app is finalised."""
     return list(_on_finalize)
+
+
+def restore_finalize_callbacks(callbacks: list[Callable[[LiteQueue], Any]]) -> None:
+    """Go back to what `finalize_callbacks` returned."""
+    _on_finalize[:] = callbacks
+
+
+def saved_apps() -> tuple[LiteQueue | None, LiteQueue | None]:
+    """The current app of this thread and the default app, for `restore_apps`."""
+    return getattr(_this_thread, "app", None), _default_app
+
+
+def restore_apps(saved: tuple[LiteQueue | None, LiteQueue | None]) -> None:
+    """Go back to what `saved_apps` returned."""
+    _this_thread.app = saved[0]
+    set_default_app(saved[1])
 
 
 # The current task

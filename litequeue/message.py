@@ -250,9 +250,7 @@ def build(
     return Built(new, ignored, _durability(options.get("durability")))
 
 
-def build_rerun(
-    app: LiteQueue, request: Context, args: Any, kwargs: Any, options: Mapping[str, Any]
-) -> Rerun:
+def build_rerun(app: LiteQueue, request: Context, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Rerun:
     """What a retry changes on the row of `request`; `args` and `kwargs` None: as they were. Errors as in `build`."""
     _check_options(options)
     now = clock.now()
@@ -302,7 +300,9 @@ def _check_options(options: Mapping[str, Any]) -> None:
         raise TypeError(f"a call has no option {name!r}{hint}")
     for name in CANVAS:
         if options.get(name):
-            raise NotImplementedError(f"the option {name!r} needs the canvas, which this version of litequeue does not have")
+            raise NotImplementedError(
+                f"the option {name!r} needs the canvas, which this version of litequeue does not have"
+            )
 
 
 def _task_id(value: Any) -> str:

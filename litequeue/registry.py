@@ -27,7 +27,9 @@ class TaskRegistry(dict[str, "Task"]):
         if isinstance(task, type):
             task = task()
         if not task.name:
-            raise ValueError(f"{type(task).__qualname__} has no name; set its attribute `name`, or use app.register_task")
+            raise ValueError(
+                f"{type(task).__qualname__} has no name; set its attribute `name`, or use app.register_task"
+            )
         self[task.name] = task
         return task  # type: ignore[no-any-return]
 

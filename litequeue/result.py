@@ -9,68 +9,25 @@ from __future__ import annotations
 import builtins
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from litequeue import states
+from litequeue import exceptions, states
 from litequeue.core import clock
-from litequeue.core.context import current_tasks
-from litequeue.core.state import FAILED, IGNORED, REVOKED, SUCCEEDED, TERMINAL, celery_state
+from litequeue.core.state import FAILED, REVOKED, SUCCEEDED, TERMINAL
 from litequeue.exceptions import IncompleteStream, TaskRevokedError, TimeoutError
+from litequeue.joining import allow_join_result as allow_join_result
+from litequeue.joining import assert_will_not_block
+from litequeue.joining import denied_join_result as denied_join_result
+from litequeue.joining import task_join_will_block as task_join_will_block
 from litequeue.local import app_or_default
+from litequeue.reading import call_of, has_no_result, meta_of, state_of, value_of, with_traceback
 
 if TYPE_CHECKING:
     from types import GenericAlias
 
     from litequeue.app import LiteQueue
     from litequeue.core.records import TaskRecord
-
-WOULD_BLOCK = (
-    "Never call result.get() within a task! It would hold this slot while it waits for another. Chain the tasks instead, "
-    "or, where enough slots are sure to be free, call get(disable_sync_subtasks=False)."
-)
-
-ERROR = "error"
-"""The serializer name of an error record (`core.failure`)."""
-
-# Waiting inside a task
-
-_join_will_block: ContextVar[bool | None] = ContextVar("litequeue_join_will_block", default=None)
-
-
-def task_join_will_block() -> bool:
-    """Whether waiting for a result here would hold a worker's slot."""
-    told = _join_will_block.get()
-    if told is not None:
-        return told
-    return any(not task.request.called_directly and not task.request.is_eager for task in current_tasks.get())
-
-
-def assert_will_not_block() -> None:
-    """RuntimeError inside a task that a worker runs, unless `allow_join_result()` allows to wait."""
-    if (current_tasks.get() or _join_will_block.get()) and task_join_will_block():
-        raise RuntimeError(WOULD_BLOCK)
-
-
-@contextmanager
-def _joining(blocks: bool) -> Iterator[None]:
-    token = _join_will_block.set(blocks)
-    try:
-        yield
-    finally:
-        _join_will_block.reset(token)
-
-
-def allow_join_result() -> Any:
-    """A context in which a task may wait for results."""
-    return _joining(False)
-
-
-def denied_join_result() -> Any:
-    """A context in which waiting for a result is a RuntimeError."""
-    return _joining(True)
 
 
 class ResultBase:
@@ -92,14 +49,14 @@ class AsyncResult(ResultBase):
 
     def __init__(
         self,
-        id: str,  # noqa: A002 - Celery's name
+        id: str,
         backend: Any = None,
         task_name: str | None = None,
         app: LiteQueue | None = None,
         parent: ResultBase | None = None,
     ) -> None:
-        if id is None:
-            raise ValueError("AsyncResult needs the id of a task, not None")
+        if not isinstance(id, str):  # None, most often
+            raise ValueError(f"AsyncResult needs the id of a task, as text, not {id!r}")
         self.id = id
         if app is not None:
             self.app = app
@@ -127,17 +84,9 @@ class AsyncResult(ResultBase):
     @property
     def state(self) -> str:
         """PENDING, STARTED, RETRY, SUCCESS, FAILURE, REVOKED, IGNORED, or what `update_state` set."""
-        return self._state_of(self._record())
+        return state_of(self._record())
 
     status = state
-
-    @staticmethod
-    def _state_of(record: TaskRecord | None) -> str:
-        if record is None:
-            return states.PENDING
-        if record.state == IGNORED and record.custom_state is not None:
-            return record.custom_state
-        return celery_state(record.state, record.retries, record.custom_state)
 
     @property
     def engine_state(self) -> str | None:
@@ -157,9 +106,9 @@ class AsyncResult(ResultBase):
         if record is None:
             return None
         if record is not self._ended:
-            return _decode(self.app, record)
+            return value_of(self.app, record)
         if self._value is None:
-            self._value = (_decode(self.app, record),)
+            self._value = (value_of(self.app, record),)
         return self._value[0]
 
     @property
@@ -200,13 +149,13 @@ class AsyncResult(ResultBase):
     def args(self) -> list[Any] | None:
         """The positional arguments it was called with."""
         record = self._record()
-        return None if record is None else _call_of(self.app, record)[0]
+        return None if record is None else call_of(self.app, record)[0]
 
     @property
     def kwargs(self) -> dict[str, Any] | None:
         """The keyword arguments it was called with."""
         record = self._record()
-        return None if record is None else _call_of(self.app, record)[1]
+        return None if record is None else call_of(self.app, record)[1]
 
     @property
     def worker(self) -> str | None:
@@ -246,30 +195,7 @@ class AsyncResult(ResultBase):
 
     def _get_task_meta(self) -> dict[str, Any]:
         """Everything at once, in the shape of Celery's result backends."""
-        record = self._record()
-        meta = {
-            "task_id": self.id,
-            "status": self._state_of(record),
-            "result": self._result_of(record),
-            "traceback": None if record is None else record.traceback,
-            "children": [] if record is None else self.children,
-        }
-        if record is not None:
-            args, kwargs = _call_of(self.app, record)
-            done = self.date_done
-            meta |= {
-                "name": record.name,
-                "args": args,
-                "kwargs": kwargs,
-                "worker": record.worker,
-                "retries": record.retries,
-                "queue": record.queue,
-                "date_done": None if done is None else done.isoformat(),
-                "group_id": record.group_id,
-                "parent_id": record.parent_id,
-                "root_id": record.root_id or record.id,
-            }
-        return meta
+        return meta_of(self.app, self.id, self._record())
 
     # Waiting
 
@@ -308,7 +234,7 @@ class AsyncResult(ResultBase):
         for parent in parents:
             parent.maybe_throw()
         record = self._wait(timeout, interval, between if parents or on_interval is not None else None)
-        if record.ignore_result and (record.state not in TERMINAL or record.result_serializer != ERROR):
+        if has_no_result(record):
             return None
         if propagate:
             self.maybe_throw(callback=callback)
@@ -342,7 +268,7 @@ class AsyncResult(ResultBase):
                     raise self._timed_out(timeout, known)
             store.wait_for_change(seen, pause)
 
-    def _timed_out(self, timeout: float | None, known: bool) -> TimeoutError:
+    def _timed_out(self, timeout: float | None, known: bool) -> exceptions.TimeoutError:
         if known:
             return TimeoutError(f"task {self.id} did not end within {timeout:g} s; it is {self.state} and goes on")
         return TimeoutError(f"the file {self.app.store.path} has never seen task {self.id} (waited {timeout:g} s)")
@@ -352,7 +278,7 @@ class AsyncResult(ResultBase):
         record = self._record()
         value = self._result_of(record)
         if propagate and record is not None and record.state in (FAILED, REVOKED):
-            raise _with_traceback(value, record.traceback)
+            raise with_traceback(value, record.traceback)
         if callback is not None:
             callback(self.id, value)
         return value
@@ -441,7 +367,9 @@ class AsyncResult(ResultBase):
         Returns when that is in the file. A task that has started is left as it is.
         """
         if terminate:
-            raise NotImplementedError("terminate=True needs task control, which this version of litequeue does not have")
+            raise NotImplementedError(
+                "terminate=True needs task control, which this version of litequeue does not have"
+            )
         self.app.store.revoke((self.id,))
 
     # The tree of results
@@ -523,7 +451,7 @@ class EagerResult(AsyncResult):
 
     def __init__(
         self,
-        id: str,  # noqa: A002 - Celery's name
+        id: str,
         ret_value: Any,
         state: str,
         traceback: str | None = None,
@@ -591,7 +519,7 @@ class EagerResult(AsyncResult):
         """Whether the task failed."""
         return self._eager_state == states.FAILURE
 
-    def get(
+    def get(  # type: ignore[override]  # the rest of the options only mean something to one who waits
         self, timeout: float | None = None, propagate: bool = True, disable_sync_subtasks: bool = True, **_options: Any
     ) -> Any:
         """The result, or its exception raised (`propagate=False`: returned)."""
@@ -601,7 +529,7 @@ class EagerResult(AsyncResult):
             self.maybe_throw()
         return self._returned if self.successful() or self._eager_state in states.PROPAGATE_STATES else None
 
-    wait = get
+    wait = get  # type: ignore[assignment]
 
     async def aget(self, timeout: float | None = None, propagate: bool = True) -> Any:
         """The result at once."""
@@ -668,32 +596,3 @@ def result_from_tuple(r: Any, app: LiteQueue | None = None) -> Any:
     if members is not None:
         raise NotImplementedError("groups of results need the canvas, which this version of litequeue does not have")
     return app.AsyncResult(task_id, parent=result_from_tuple(parent, app) if parent else None)
-
-
-# From the row
-
-
-def _call_of(app: LiteQueue, record: TaskRecord) -> tuple[list[Any], dict[str, Any]]:
-    return app.codec.decode_call(record.payload, record.serializer, record.compression)
-
-
-def _decode(app: LiteQueue, record: TaskRecord) -> Any:
-    """What a row has as its result: a value, an exception, or the meta of a custom state."""
-    if record.result is None:
-        return TaskRevokedError("revoked") if record.state == REVOKED else None
-    if record.result_serializer == ERROR:
-        from litequeue.core.failure import decode_exception
-
-        return decode_exception(record.result)  # type: ignore[arg-type]  # an error record is always text
-    return app.result_codec.decode(record.result, record.result_serializer or "json", record.result_compression)
-
-
-def _with_traceback(exc: Any, traceback: str | None) -> BaseException:
-    """The exception with the worker's traceback as a note, once."""
-    if not isinstance(exc, BaseException):
-        return RuntimeError(exc)
-    exc.__traceback__ = None
-    note = f"Traceback in the worker:\n{traceback.rstrip()}" if traceback else None
-    if note is not None and note not in getattr(exc, "__notes__", ()):
-        exc.add_note(note)
-    return exc

@@ -55,7 +55,7 @@ def retry(
     signature = task.signature_from_request(request, args, kwargs, retries=retries, **options)
     told = Retry(exc=exc, when=when, is_eager=request.is_eager, sig=signature, rerun=rerun)
     # The retry stands even if it is not raised (throw=False), or is caught by an `except Exception` of the task.
-    request.pending_retry = told
+    request.update(pending_retry=told)
     return told
 
 
@@ -95,8 +95,8 @@ def autoretrying(task: Task, run: Callable[..., Any]) -> Callable[..., Any]:
     """`run` with a retry in place of the exceptions of `task.autoretry_for`, waiting as the task's attributes say."""
     import inspect
 
-    retry_for = tuple(task.autoretry_for)
-    not_for = (Ignore, Reject, Retry, *task.dont_autoretry_for)
+    retry_for: tuple[type[BaseException], ...] = tuple(task.autoretry_for)
+    not_for: tuple[type[BaseException], ...] = (Ignore, Reject, Retry, *task.dont_autoretry_for)
 
     def turn(exc: BaseException) -> Retry:
         return task.retry(exc=exc, **_how(task))

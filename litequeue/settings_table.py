@@ -219,7 +219,13 @@ _needed(
 _needed("result_serializer", "json", "text", "", "How results are encoded.")
 _nice("task_compression", None, "text", "", "How arguments are compressed: `zlib`, `gzip`, `bz2`, `lzma`, or None.")
 _nice("result_compression", None, "text", "", "How results are compressed; None: not at all.")
-_nice("task_repr_maxlevels", 3, "count", "levels", "How deep nested arguments are shown in logs and in `argsrepr`.")
+_nice(
+    "task_repr_maxlevels",
+    3,
+    "count",
+    "levels",
+    "How deep Celery shows nested arguments; litequeue shortens what it shows by length.",
+)
 
 _section("Time")
 
@@ -351,7 +357,7 @@ _needed(
     False,
     "bool",
     "",
-    "A running task shows STARTED; off: it shows PENDING, as in Celery. The file always knows.",
+    "Celery shows STARTED for a running task only if this is on; litequeue always does.",
 )
 _needed(
     "task_time_limit",

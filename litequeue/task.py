@@ -90,7 +90,7 @@ class Task:
     """Set on the task, it takes the place of `max_retries` in the retries that `autoretry_for` makes."""
     autoretry_for: tuple[type[BaseException], ...] = ()
     dont_autoretry_for: tuple[type[BaseException], ...] = ()
-    retry_kwargs: Mapping[str, Any] = {}  # noqa: RUF012 - a mapping that is never changed
+    retry_kwargs: Mapping[str, Any] = {}
     retry_backoff: bool | float = False
     """Wait 1, 2, 4, … seconds, or that many times this number; False: `default_retry_delay`."""
     retry_backoff_max: float = 600
@@ -224,14 +224,11 @@ class Task:
             current_tasks.reset(token)
             self.request_stack.pop()
             if outer is not None and "pending_retry" in inner.__dict__:
-                outer.pending_retry = inner.pending_retry
+                outer.update(pending_retry=inner.pending_retry)
 
     def delay(self, *args: Any, **kwargs: Any) -> AsyncResult:
         """Enqueue the task with these arguments; returns when it is safely in the file."""
-        app = self._app
-        if app is None or self._preset_revision != app._conf.revision:
-            self._prepare()
-        preset = self._preset
+        preset = self.preset()
         if (
             preset is None
             or current_tasks.get()
@@ -248,12 +245,14 @@ class Task:
             result.ignored = True
         return result
 
-    def _prepare(self) -> None:
-        """Make the preset of this task anew, for the settings as they are."""
-        app = self.app
-        cls = type(self)
-        cls._preset = preset_for(app, self)
-        cls._preset_revision = app.conf.revision
+    def preset(self) -> Preset | None:
+        """What a call without options is; None where that cannot be said once for all calls."""
+        app = self._app
+        if app is None or self._preset_revision != app._conf.revision:
+            app, cls = self.app, type(self)
+            app.conf.finalize()
+            cls._preset_revision, cls._preset = app.conf.revision, preset_for(app, self)
+        return self._preset
 
     def apply_async(
         self,
@@ -428,7 +427,9 @@ class Task:
             raise told
         return told
 
-    def update_state(self, task_id: str | None = None, state: str | None = None, meta: Any = None, **kwargs: Any) -> None:
+    def update_state(
+        self, task_id: str | None = None, state: str | None = None, meta: Any = None, **kwargs: Any
+    ) -> None:
         """Show `state`, with `meta` as the result, until the task's next move; `task_id` None: the running task.
 
         Nothing happens when that task has ended, or when this attempt of it no longer holds it.
@@ -471,7 +472,7 @@ class Task:
 
     # Results
 
-    def AsyncResult(self, task_id: str, **kwargs: Any) -> AsyncResult:  # noqa: N802 - Celery's name
+    def AsyncResult(self, task_id: str, **kwargs: Any) -> AsyncResult:
         """The result of the task `task_id`."""
         return self.app.AsyncResult(task_id, **kwargs)  # type: ignore[no-any-return]
 

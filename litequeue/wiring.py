@@ -19,6 +19,7 @@ from litequeue.store.contract import StoreOptions
 if TYPE_CHECKING:
     from litequeue.app import LiteQueue
     from litequeue.config import Settings
+    from litequeue.eager import EagerExecutor
     from litequeue.store.contract import Store
 
 
@@ -47,6 +48,8 @@ class Derived:
             conf.task_create_missing_queues,
         )
         self.timezone = zone(conf.timezone, conf.enable_utc)
+        self.eager_executor: EagerExecutor | None = None
+        """Made by `app.eager_executor`."""
         self.results_disabled = results_disabled(conf.result_backend, conf.broker_url)
 
 

@@ -1,6 +1,6 @@
 """A wish: which task to call, with which arguments and options. It is a dict, so that it can be a task's argument or result.
 
-    {"task": name, "args": (), "kwargs": {}, "options": {}, "subtask_type": None, "immutable": False}
+{"task": name, "args": (), "kwargs": {}, "options": {}, "subtask_type": None, "immutable": False}
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Signature(dict[str, Any]):
         args: Any = None,
         kwargs: Any = None,
         options: Any = None,
-        type: Any = None,  # noqa: A002 - Celery's name
+        type: Any = None,
         subtask_type: str | None = None,
         immutable: bool = False,
         app: LiteQueue | None = None,
@@ -129,7 +129,9 @@ class Signature(dict[str, Any]):
         """Enqueue the task, with these arguments before its own."""
         return self.apply_async(partial_args, partial_kwargs)
 
-    def apply_async(self, args: Any = None, kwargs: Any = None, route_name: str | None = None, **options: Any) -> AsyncResult:
+    def apply_async(
+        self, args: Any = None, kwargs: Any = None, route_name: str | None = None, **options: Any
+    ) -> AsyncResult:
         """Enqueue the task, with these arguments before its own and these options over its own."""
         merged_args, merged_kwargs, merged = self._merge(args, kwargs, _given(options))
         if route_name is not None:
@@ -253,7 +255,7 @@ class Signature(dict[str, Any]):
         return self["task"]  # type: ignore[no-any-return]
 
     @property
-    def AsyncResult(self) -> Callable[..., AsyncResult]:  # noqa: N802 - Celery's name
+    def AsyncResult(self) -> Callable[..., AsyncResult]:
         """Makes the result of an id."""
         task = self._registered()
         return self.app.AsyncResult if task is None else task.AsyncResult

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
 from typing import Any
 
 import click
 
 from litequeue.core.state import READY, SCHEDULED
+from litequeue.exceptions import ImproperlyConfigured
 from litequeue.worker.runtime import Runtime, WorkerOptions
 
 _OWN_TASKS = ("litequeue.", "celery.")
+_UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
 
 
 def banner(app: Any, runtime: Runtime, options: WorkerOptions) -> str:
@@ -36,8 +37,14 @@ def banner(app: Any, runtime: Runtime, options: WorkerOptions) -> str:
 
 
 def _app(app: Any) -> str:
-    name, module = app.main or type(app).__name__, getattr(app, "__module__", None)
-    return f"{name} ({module})" if module and module != name else str(name)
+    """The app's name, and where it is found."""
+    from litequeue.loading import reference_of
+
+    name = app.main or type(app).__name__
+    try:
+        return f"{name} ({reference_of(app)})"
+    except ImproperlyConfigured:  # made inside a function
+        return str(name)
 
 
 def _file(runtime: Runtime) -> str:
@@ -51,7 +58,13 @@ def _results(runtime: Runtime) -> str:
 
 
 def _kept(seconds: float | None) -> str:
-    return "for ever" if seconds is None else f"for {timedelta(seconds=round(seconds))}"
+    """How long, in the largest unit that leaves a whole number."""
+    if seconds is None:
+        return "for ever"
+    for size, unit in _UNITS:
+        if seconds >= size and seconds % size == 0:
+            return f"for {seconds / size:g} {unit}{'' if seconds == size else 's'}"
+    return f"for {seconds:g} seconds"
 
 
 def _pool(options: WorkerOptions) -> str:

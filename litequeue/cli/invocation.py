@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,50 +61,51 @@ class Invocation:
         for name, value in (
             ("LITEQUEUE_BROKER_URL", self.broker),
             ("LITEQUEUE_RESULT_BACKEND", self.result_backend),
-            ("LITEQUEUE_CONFIG_MODULE", self.config),
         ):
             if value is not None:
                 os.environ[name] = value
 
-    def load_app(self) -> Any:
+    def load_app(self, *, with_tasks: bool = False) -> Any:
         """The app that a program gave us, or that of `-A`, with the global options applied.
 
-        LiteQueueCommandException: there is no app, or it cannot be imported.
+        Without `-A` a file is enough for what needs no tasks. LiteQueueCommandException: there is no app, or it cannot
+        be imported.
         """
         self.enter_workdir()
         self.set_environment()
         if self.app is None:
-            self.app = self._find_app()
+            self.app = self._find_app(with_tasks)
         if self.config is not None:
-            _configure(self.app, self.config)
+            with _told(f"--config {self.config}"):
+                self.app.config_from_object(self.config, force=True)
         return self.app
 
-    def _find_app(self) -> Any:
-        if self.app_spec is None and self.broker is None and not os.environ.get("LITEQUEUE_BROKER_URL"):
+    def _find_app(self, with_tasks: bool) -> Any:
+        if self.app_spec is not None:
+            with _told(f"-A {self.app_spec}"):
+                from litequeue.loading import find_app
+
+                return find_app(self.app_spec)
+        if with_tasks or not os.environ.get("LITEQUEUE_BROKER_URL"):
             raise LiteQueueCommandException(
                 "no app given; write `litequeue -A proj ...` where proj is the module that makes your LiteQueue app, "
                 "or set LITEQUEUE_APP",
                 exit_code=2,
             )
-        if self.app_spec is None:
-            from litequeue import current_app
+        from litequeue import LiteQueue
 
-            return current_app._get_current_object()
-        from litequeue.loading import find_app
-
-        try:
-            return find_app(self.app_spec, self.workdir)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as exc:  # the module that is imported is the user's: anything may come
-            raise LiteQueueCommandException(f"-A {self.app_spec}: {describe(exc)}", exit_code=1) from exc
+        return LiteQueue("litequeue.cli", set_as_current=False)
 
 
-def _configure(app: Any, module: str) -> None:
+@contextmanager
+def _told(option: str) -> Iterator[None]:
+    """Make one line, that begins with the option, of whatever the user's modules raise when they are imported."""
     try:
-        app.config_from_object(module, force=True)
-    except Exception as exc:
-        raise LiteQueueCommandException(f"--config {module}: {describe(exc)}", exit_code=1) from exc
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:
+        raise LiteQueueCommandException(f"{option}: {describe(exc)}") from exc
 
 
 def describe(exc: BaseException) -> str:

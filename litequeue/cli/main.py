@@ -136,7 +136,7 @@ def run(argv: Sequence[str] | None = None, *, app: Any = None) -> int:
         if exc.errno != errno.EPIPE:
             raise
         # Whoever read our output has gone (`litequeue ... | head`): stop without a word, also at the flush on exit.
-        sys.stdout = sys.stderr = None  # type: ignore[assignment]
+        sys.stdout = sys.stderr = None
         return EXIT_ERROR
 
 
@@ -145,8 +145,3 @@ def _report(message: str, exc: BaseException, code: int) -> int:
     where = ctx.command_path if ctx is not None else "litequeue"
     click.echo(f"{where}: {' '.join(message.split())}", err=True)
     return code
-
-
-def main() -> int:
-    """The program `litequeue`."""
-    return run()

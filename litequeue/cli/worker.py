@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar
 
 import click
@@ -22,7 +23,7 @@ from litequeue.cli.options import (
     SectionedHelp,
     joined,
 )
-from litequeue.exceptions import LiteQueueCommandException
+from litequeue.exceptions import ImproperlyConfigured, LiteQueueCommandException
 
 if TYPE_CHECKING:
     from litequeue.worker.runtime import Loader, Runtime, WorkerOptions
@@ -155,23 +156,37 @@ def _names(**attrs: Any) -> dict[str, Any]:
     (("-I", "--include"), _names(help="Import these modules too.", metavar="MODULES")),
     (("--purge", "--discard", "purge"), {"is_flag": True, "help": "First delete what has not started in the queues."}),
 )
+@click.argument("assignments", nargs=-1, metavar="[SETTING=VALUE]...")
 @click.pass_obj
-def worker(call: Invocation, **given: Any) -> int:
+def worker(call: Invocation, /, **given: Any) -> int:
     """Run the app's tasks until told to stop.
+
+    SETTING=VALUE sets any setting, as in worker_heartbeat_interval=5.
 
     SIGTERM or Ctrl-C finishes what runs and gives back the rest; a second Ctrl-C, or SIGQUIT, gives back everything at
     once.
     """
+    from litequeue.cli.loader import CommandLineLoader
     from litequeue.cli.pidfile import held_pidfile
 
-    app = call.load_app()
-    include = given["include"]
-    if include:
-        app.conf.include = tuple(dict.fromkeys((*app.conf.include, *include)))
-    options = worker_options(app.conf, call, given)
-    loader = make_loader(app, call, include)
+    app = call.load_app(with_tasks=True)
+    if given["include"]:
+        app.conf.include = tuple(dict.fromkeys((*app.conf.include, *given["include"])))
+    _assign(app.conf, given["assignments"])
+    options = worker_options(app, call, given)
+    loader = CommandLineLoader(app, call.config)
     with held_pidfile(_template("--pidfile", given["pidfile"], options.node)):
         return _serve(app, call, options, loader, purge=given["purge"])
+
+
+def _assign(conf: Any, assignments: tuple[str, ...]) -> None:
+    """Set what `setting=value` at the end of the command line says."""
+    from litequeue.config import parse_assignment
+
+    try:
+        conf.update(dict(map(parse_assignment, assignments)))
+    except ImproperlyConfigured as exc:
+        raise LiteQueueCommandException(str(exc), exit_code=2) from exc
 
 
 def _serve(app: Any, call: Invocation, options: WorkerOptions, loader: Loader, *, purge: bool) -> int:
@@ -209,42 +224,37 @@ def _purge(runtime: Runtime, options: WorkerOptions) -> str:
     return purged(runtime.store.purge(options.queues), options.queues)
 
 
-def worker_options(conf: Any, call: Invocation, given: dict[str, Any]) -> WorkerOptions:
+def worker_options(app: Any, call: Invocation, given: dict[str, Any]) -> WorkerOptions:
     """What the command line says, filled up from the settings.
 
     LiteQueueCommandException: two things that do not go together.
     """
+    from litequeue import embedded
     from litequeue.cli.queues import selected_queues
-    from litequeue.worker.runtime import WorkerOptions
 
-    def either(option: str, setting: str) -> Any:
-        return given[option] if given[option] is not None else getattr(conf, setting)
-
-    _template("--logfile", given["logfile"], given["hostname"] or "")
-    pool = _conf_pool(either("pool", "worker_pool"))
-    node = _node(given["hostname"])
-    return WorkerOptions(
-        node=node,
-        queues=selected_queues(conf, given["queues"], given["exclude_queues"]),
+    conf = app.conf
+    pool = given["pool"] or _pool_of(conf)
+    options = embedded.worker_options(
+        app,
         pool=pool,
         concurrency=_slots(conf, call, given, pool),
+        hostname=_node(given["hostname"]),
+        queues=selected_queues(conf, given["queues"], given["exclude_queues"]),
         burst=given["burst"],
-        max_tasks_per_child=either("max_tasks_per_child", "worker_max_tasks_per_child"),
-        max_memory_per_child=either("max_memory_per_child", "worker_max_memory_per_child"),
-        time_limit=either("time_limit", "task_time_limit"),
-        soft_time_limit=either("soft_time_limit", "task_soft_time_limit"),
-        start_method=_start_method(either("pool_start_method", "worker_pool_start_method"), call),
         loglevel=given["loglevel"],
         logfile=given["logfile"],
+        max_tasks_per_child=given["max_tasks_per_child"],
+        max_memory_per_child=given["max_memory_per_child"],
+        time_limit=given["time_limit"],
+        soft_time_limit=given["soft_time_limit"],
+        pool_start_method=_start_method(given["pool_start_method"], call),
+    )
+    _template("--logfile", options.logfile, options.node)
+    return replace(
+        options,
         send_events=given["events"] or bool(conf.worker_send_task_events),
-        heartbeat_interval=_heartbeat(either("heartbeat_interval", "worker_heartbeat_interval"), conf.worker_lease),
-        lease=conf.worker_lease,
-        prune_batch=conf.prune_batch,
-        prune_interval=conf.prune_interval,
-        poll_interval=conf.poll_interval,
-        soft_shutdown_timeout=conf.worker_soft_shutdown_timeout,
-        proc_alive_timeout=conf.worker_proc_alive_timeout,
-        log=_log(conf, call),
+        heartbeat_interval=_heartbeat(given["heartbeat_interval"] or conf.worker_heartbeat_interval, conf.worker_lease),
+        log=options.log if call.color is None else {**options.log, "colorize": call.color},
     )
 
 
@@ -257,29 +267,27 @@ def _node(hostname: str | None) -> str:
         raise LiteQueueCommandException(f"--hostname: {exc}", exit_code=2) from exc
 
 
-def _conf_pool(name: str) -> str:
-    if name not in POOLS:
-        raise LiteQueueCommandException(f"worker_pool: {name!r} is not a pool; write one of prefork, threads, solo")
-    return POOLS[name]
+def _pool_of(conf: Any) -> str:
+    if conf.worker_pool not in POOLS:
+        raise LiteQueueCommandException(
+            f"worker_pool: {conf.worker_pool!r} is not a pool; write one of prefork, threads, solo"
+        )
+    return POOLS[conf.worker_pool]
 
 
-def _slots(conf: Any, call: Invocation, given: dict[str, Any], pool: str) -> int:
-    """How many tasks run side by side."""
-    from litequeue.utils.cores import available_cores
-
+def _slots(conf: Any, call: Invocation, given: dict[str, Any], pool: str) -> int | str | None:
+    """How many tasks run side by side; None and `auto`: as many as there are cores."""
+    asked = given["concurrency"] if given["concurrency"] is not None else given["autoscale"]
     if given["autoscale"] is not None:
-        call.note(f"--autoscale is ignored: a worker keeps its size, here {given['autoscale']}")
-    asked = given["concurrency"]
-    if asked is None:
-        asked = given["autoscale"] or conf.worker_concurrency
-    if pool == "solo":
-        if asked not in (None, 0, 1, "auto"):
-            call.note(f"-c {asked} is ignored: the solo pool runs one task at a time")
-        return 1
-    return asked if isinstance(asked, int) and asked > 0 else available_cores()
+        call.note(f"--autoscale is ignored: a worker keeps its size, here {asked or 'one slot per core'}")
+    if asked == 0:
+        return "auto"
+    if pool == "solo" and asked not in (None, 1):
+        call.note(f"-c {asked} is ignored: the solo pool runs one task at a time")
+    return asked  # type: ignore[no-any-return]
 
 
-def _start_method(method: str, call: Invocation) -> str:
+def _start_method(method: str | None, call: Invocation) -> str | None:
     if method != "fork":
         return method
     call.note("--pool-start-method fork is ignored: an open SQLite file must not cross a fork; forkserver is used")
@@ -306,17 +314,3 @@ def _template(option: str, path: str | None, node: str) -> str | None:
         return node_format(path, node)
     except ValueError as exc:
         raise LiteQueueCommandException(f"{option}: {exc}", exit_code=2) from exc
-
-
-def _log(conf: Any, call: Invocation) -> dict[str, Any]:
-    """How each process of the worker sets its log up."""
-    from litequeue.utils.log import log_options
-
-    return {**log_options(conf), **({} if call.color is None else {"colorize": call.color})}
-
-
-def make_loader(app: Any, call: Invocation, include: tuple[str, ...]) -> Loader:
-    """What builds the runtime here and in each child."""
-    from litequeue.loading import AppLoader
-
-    return AppLoader(app)  # type: ignore[no-any-return,call-arg]

@@ -69,7 +69,9 @@ def wrap(
     def dump_arguments(args: Any, kwargs: Any) -> tuple[Any, Any]:
         names = models.positional
         dumped = [dump(names[i] if i < len(names) else None, value) for i, value in enumerate(args or ())]
-        return dumped, {key: dump(key if key in models.keywords else None, value) for key, value in (kwargs or {}).items()}
+        return dumped, {
+            key: dump(key if key in models.keywords else None, value) for key, value in (kwargs or {}).items()
+        }
 
     if inspect.iscoroutinefunction(fun):
 

@@ -13,7 +13,7 @@ def exponential_backoff(factor: int, retries: int, maximum: int, full_jitter: bo
     not come back together. This is Celery's formula; the jitter is "full jitter" of
     https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     """
-    wait = min(maximum, factor * 2 ** min(max(retries, 0), _LARGEST_EXPONENT))
+    wait: int = min(maximum, factor * 2 ** min(max(retries, 0), _LARGEST_EXPONENT))
     if wait <= 0:
         return 0
     if full_jitter:

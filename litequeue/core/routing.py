@@ -74,9 +74,7 @@ def prepare_routes(task_routes: Any, resolve: Callable[[str], Any]) -> list[Rout
     """
     if task_routes is None:
         return []
-    if not isinstance(task_routes, (list, tuple)):
-        task_routes = (task_routes,)
-    elif _is_table(task_routes):
+    if not isinstance(task_routes, (list, tuple)) or _is_table(task_routes):
         task_routes = (task_routes,)
     return [_prepare(route, resolve) for route in task_routes]
 
@@ -84,7 +82,8 @@ def prepare_routes(task_routes: Any, resolve: Callable[[str], Any]) -> list[Rout
 def _is_table(routes: Sequence[Any]) -> bool:
     """Whether the list itself is one table of (pattern, route) pairs."""
     return bool(routes) and all(
-        isinstance(entry, (list, tuple)) and len(entry) == 2 and isinstance(entry[0], (str, re.Pattern)) for entry in routes
+        isinstance(entry, (list, tuple)) and len(entry) == 2 and isinstance(entry[0], (str, re.Pattern))
+        for entry in routes
     )
 
 
@@ -146,7 +145,9 @@ class Router:
             f"queue {name!r} is not in task_queues (there are: {there}); add it, or set task_create_missing_queues to True"
         )
 
-    def _lookup(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any], task: Any) -> dict[str, Any] | None:
+    def _lookup(
+        self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any], task: Any
+    ) -> dict[str, Any] | None:
         for ask in self.routes:
             route = ask(name, args, kwargs, options, task=task)
             if route is not None:
@@ -158,7 +159,9 @@ class Router:
         if not routing_key:
             return None
         for name, settings in self.queues.items():
-            bound = settings.get("routing_key") if isinstance(settings, Mapping) else getattr(settings, "routing_key", None)
+            bound = (
+                settings.get("routing_key") if isinstance(settings, Mapping) else getattr(settings, "routing_key", None)
+            )
             if bound and _topic_matches(bound.split("."), routing_key.split(".")):
                 return name
         return routing_key

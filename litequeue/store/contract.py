@@ -83,6 +83,13 @@ class Claimant:
     picker: Picker
 
 
+class Channel(Protocol):
+    """What wakes the idle slots of one worker; picklable, so that its child processes wait on the same one."""
+
+    def close(self) -> None:
+        """Give it up."""
+
+
 class Enqueuer(Protocol):
     """What a client does."""
 
@@ -162,8 +169,8 @@ class Claimer(Protocol):
     def release(self, holder: int, claims: Iterable[Claimed]) -> int:
         """Give back claims that were not started; they keep their place in the queue and count no attempt."""
 
-    def wait_for_work(self, timeout: float, interrupt: socket.socket | None = None) -> bool:
-        """Block an idle slot until this worker is woken, `interrupt` is readable, or `timeout` seconds pass.
+    def wait_for_work(self, channel: Channel, timeout: float, interrupt: socket.socket | None = None) -> bool:
+        """Block an idle slot until its worker is woken, `interrupt` is readable, or `timeout` seconds pass.
 
         True when woken. Of the slots that wait, each hint wakes one.
         """
@@ -172,13 +179,10 @@ class Claimer(Protocol):
 class Supervisor(Protocol):
     """What keeps a worker in order."""
 
-    def open_channel(self) -> Any:
-        """Open what wakes the idle slots of this worker; picklable, to be handed to its child processes."""
+    def open_channel(self) -> Channel:
+        """Open what wakes the idle slots of a worker."""
 
-    def join_channel(self, channel: Any) -> None:
-        """Wait on the channel that the supervisor of this process opened."""
-
-    def register(self, process: NewProcess) -> int:
+    def register(self, process: NewProcess, channel: Channel | None = None) -> int:
         """Write the process into the file and return its number, which is never given to another."""
 
     def heartbeat(self, process_ids: Collection[int]) -> None:
@@ -204,8 +208,8 @@ class Supervisor(Protocol):
     def busy(self, queues: Sequence[str], names: Collection[str]) -> bool:
         """Whether a row of `queues` is running, or ready or due for a worker that knows `names`."""
 
-    def wake(self, queues: Sequence[str]) -> bool:
-        """Look whether anybody changed the file since the last call; if so, and work is ready for idle slots of this
+    def wake(self, channel: Channel, queues: Sequence[str]) -> bool:
+        """Look whether anybody changed the file since the last call; if so, and work is ready for idle slots of the
         worker, wake them. The safety net under lost datagrams."""
 
 

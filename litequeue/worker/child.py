@@ -12,11 +12,11 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from typing import Any
 
 from litequeue import signals
 from litequeue.core import process
 from litequeue.core.records import NewProcess
+from litequeue.store.contract import Channel
 from litequeue.utils.nodenames import set_process_number
 from litequeue.worker.consumer import Consumer
 from litequeue.worker.runtime import Loader, Runtime, WorkerOptions
@@ -30,7 +30,7 @@ STOP = b"."
 
 
 def main(
-    loader: Loader, options: WorkerOptions, channel: Any, control: socket.socket, parent: int, number: int
+    loader: Loader, options: WorkerOptions, channel: Channel, control: socket.socket, parent: int, number: int
 ) -> None:
     """Run one slot until the supervisor says stop, or is gone, or the child is to be recycled."""
     stop = StopRequest()
@@ -38,24 +38,32 @@ def main(
     loader.set_up_logging(options)
     runtime = loader.load()
     control.setblocking(False)
-    runtime.store.join_channel(channel)
     holder = runtime.store.register(
-        NewProcess(worker=options.node, role="child", parent=parent, identity=process.current(), queues=options.queues)
+        NewProcess(worker=options.node, role="child", parent=parent, identity=process.current(), queues=options.queues),
+        channel,
     )
     try:
-        _serve(runtime, options, control, holder, stop)
+        _serve(runtime, options, channel, control, holder, stop)
     finally:
         runtime.store.deregister(holder)
         runtime.store.close()
 
 
-def _serve(runtime: Runtime, options: WorkerOptions, control: socket.socket, holder: int, stop: StopRequest) -> None:
+def _serve(
+    runtime: Runtime,
+    options: WorkerOptions,
+    channel: Channel,
+    control: socket.socket,
+    holder: int,
+    stop: StopRequest,
+) -> None:
     link = Link(control, options.max_memory_per_child)
     consumer = Consumer(
         runtime,
         node=options.node,
         holder=holder,
         queues=options.queues,
+        channel=channel,
         interrupt=control,
         before_claim=link.may_go_on,
         max_tasks=options.max_tasks_per_child,

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 from litequeue import exceptions, signals
 from litequeue.core import clock
 from litequeue.core.records import Claimed, Outcome, Settled
-from litequeue.store.contract import Claimant
+from litequeue.store.contract import Channel, Claimant
 from litequeue.worker.batch import Batch
 from litequeue.worker.executor import Executor
 from litequeue.worker.picker import BATCH_LIMIT, BatchPicker
@@ -50,12 +50,12 @@ class Consumer:
         node: str,
         holder: int,
         queues: tuple[str, ...],
+        channel: Channel,
         interrupt: socket.socket | None = None,
         before_claim: Callable[[], bool] | None = None,
         max_tasks: int | None = None,
     ) -> None:
-        """`interrupt` wakes an idle slot when it is readable; `before_claim` is asked before each claim whether to go
-        on;
+        """`interrupt` wakes an idle slot when it is readable; `before_claim` says before each claim whether to go on;
         `max_tasks` is how many tasks the slot runs before `run` returns."""
         self._store = runtime.store
         self._node = node
@@ -63,6 +63,7 @@ class Consumer:
         self._claimant = Claimant(holder=holder, worker=node, pid=os.getpid(), queues=queues, picker=self._picker)
         self._executor = Executor(runtime, node, holder)
         self._batch = Batch()
+        self._channel = channel
         self._interrupt = interrupt
         self._before_claim = before_claim
         self._tasks_left = max_tasks
@@ -127,7 +128,7 @@ class Consumer:
     def _wait(self, next_at: float | None) -> None:
         timeout = IDLE_WAIT if next_at is None else min(IDLE_WAIT, max(0.0, next_at - clock.now()))
         if not self._stopping:
-            self._store.wait_for_work(timeout, self._interrupt)
+            self._store.wait_for_work(self._channel, timeout, self._interrupt)
 
     # Also called by the watch
 

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Coroutine
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from litequeue import exceptions, signals
 from litequeue.core import clock, state
@@ -30,6 +30,16 @@ logger = logging.getLogger("litequeue.worker.trace")
 
 ERROR = "error"
 """The serializer name of an error record (`core.failure`)."""
+
+
+class Run(NamedTuple):
+    """One attempt of a task: everything its steps need."""
+
+    task: Runnable
+    claimed: Claimed
+    request: Context
+    args: list[Any]
+    kwargs: dict[str, Any]
 
 
 class Executor:
@@ -51,106 +61,102 @@ class Executor:
             request = self._request(claimed, args, kwargs, eager)
         except Exception as error:
             return self._unreadable(claimed, error)
+        run = Run(task, claimed, request, args, kwargs)
         stack = task.request_stack
         stack.push(request)
         token = current_tasks.set((*current_tasks.get(), task))
         try:
-            return self._attempt(task, claimed, request, args, kwargs)
-        except Exception as error:  # ours, not the task's: a handler or a receiver went wrong where none may
+            return self._attempt(run)
+        except Exception as error:  # ours, not the task's: nothing of the task's own gets this far
             logger.exception("Internal error while running %s[%s]", claimed.name, claimed.id)
-            self._send_internal_error(claimed, request, error)
-            return self._failed(task, claimed, request, args, kwargs, error)
+            self._send_internal_error(run, error)
+            return self._failure(claimed, error)
         finally:
             current_tasks.reset(token)
             stack.pop()
 
     # The steps
 
-    def _attempt(
-        self, task: Runnable, claimed: Claimed, request: Context, args: list[Any], kwargs: dict[str, Any]
-    ) -> Outcome:
+    def _attempt(self, run: Run) -> Outcome:
+        """Run the task, and whatever is to follow on its end."""
+        task, claimed, request, args, kwargs = run
         overrides = task.overrides
         if signals.task_prerun.receivers:
             signals.task_prerun.send(sender=task, task_id=claimed.id, task=task, args=args, kwargs=kwargs)
-        info = logger.isEnabledFor(logging.INFO)
         started = time.perf_counter()
+        value: Any = None
         try:
             if "before_start" in overrides:
                 task.before_start(claimed.id, args, kwargs)
             value = (task if "__call__" in overrides else task.run)(*args, **kwargs)
             if value.__class__ is CoroutineType:
                 value = self._await(value)
-            pending = request.__dict__.get("pending_retry")
-            if pending is not None:
-                raise pending
-            outcome = self._succeeded(task, claimed, request, value)
-        except exceptions.Retry as retry:
-            outcome = self._retried(task, claimed, request, args, kwargs, retry)
-        except exceptions.Ignore:
-            outcome = Outcome(
-                claimed, state.IGNORED, clock.now(), prune_at=self._prune_at(self._runtime.success_retention)
-            )
-            value = None
-        except exceptions.Reject as reject:
-            outcome = self._rejected(task, claimed, request, args, kwargs, reject)
-        except (SystemExit, KeyboardInterrupt) as error:
-            if isinstance(error, (exceptions.WorkerShutdown, exceptions.WorkerTerminate, KeyboardInterrupt)):
-                raise
-            outcome = self._failed(task, claimed, request, args, kwargs, error)
+            if "pending_retry" in request.__dict__:
+                raise request.pending_retry
+            outcome = self._success(claimed, value)
         except BaseException as error:
-            pending = request.__dict__.get("pending_retry")
-            if pending is not None:
-                outcome = self._retried(task, claimed, request, args, kwargs, pending)
-            else:
-                outcome = self._failed(task, claimed, request, args, kwargs, error)
+            value = error
+            outcome = self._raised(run, error)
         else:
-            runtime = time.perf_counter() - started
-            if outcome.state == state.SUCCEEDED:
-                self._after_success(task, claimed, request, args, kwargs, value, runtime)
-                if info:
-                    self._log_success(claimed, request, value, runtime)
+            self._after_success(run, value, time.perf_counter() - started)
         if signals.task_postrun.receivers:
-            self._send_postrun(task, claimed, request, args, kwargs, outcome)
+            signals.task_postrun.send(
+                sender=task,
+                task_id=claimed.id,
+                task=task,
+                args=args,
+                kwargs=kwargs,
+                retval=value,
+                state=state.celery_state(outcome.state, retries=int(outcome.rerun is not None)),
+            )
         return outcome
 
-    def _succeeded(self, task: Runnable, claimed: Claimed, request: Context, value: Any) -> Outcome:
-        now = clock.now()
-        result = None
-        if not claimed.ignore_result:
-            result = self._runtime.result_codec.encode(value, what="result")
-        retention = self._runtime.success_retention
+    def _raised(self, run: Run, error: BaseException) -> Outcome:
+        """What the exception means; raises it again when it ends the process."""
+        pending = run.request.__dict__.get("pending_retry")
+        if pending is not None:  # retry() was called, and its exception caught or replaced: it counts all the same
+            return self._retried(run, pending)
+        match error:
+            case exceptions.Retry():
+                return self._retried(run, error)
+            case exceptions.Ignore():
+                prune_at = self._prune_at(self._runtime.success_retention)
+                return Outcome(run.claimed, state.IGNORED, clock.now(), prune_at=prune_at)
+            case exceptions.Reject():
+                return self._rejected(run, error)
+            case KeyboardInterrupt() | exceptions.WorkerShutdown() | exceptions.WorkerTerminate():
+                raise error
+            case _:
+                return self._failed(run, error)
+
+    def _success(self, claimed: Claimed, value: Any) -> Outcome:
+        result = None if claimed.ignore_result else self._runtime.result_codec.encode(value, what="result")
+        now, retention = clock.now(), self._runtime.success_retention
         return Outcome(claimed, state.SUCCEEDED, now, result, None, None if retention is None else now + retention)
 
-    def _after_success(
-        self,
-        task: Runnable,
-        claimed: Claimed,
-        request: Context,
-        args: list[Any],
-        kwargs: dict[str, Any],
-        value: Any,
-        runtime: float,
-    ) -> None:
+    def _after_success(self, run: Run, value: Any, runtime: float) -> None:
         """The result stands; a handler that raises is logged and changes nothing."""
+        task, claimed, request, args, kwargs = run
         if "on_success" in task.overrides:
             self._guard(task.on_success, value, claimed.id, args, kwargs)
         if signals.task_success.receivers:
             signals.task_success.send(sender=task, result=value, runtime=runtime)
         if "after_return" in task.overrides:
             self._guard(task.after_return, "SUCCESS", value, claimed.id, args, kwargs, None)
+        if logger.isEnabledFor(logging.INFO):
+            logger.info(
+                "Task %s[%s] succeeded in %ss: %s",
+                request.shadow or claimed.name,
+                claimed.id,
+                round(runtime, 6),
+                _shorten(value),
+                extra=_data(run),
+            )
 
-    def _failed(
-        self,
-        task: Runnable,
-        claimed: Claimed,
-        request: Context,
-        args: list[Any],
-        kwargs: dict[str, Any],
-        error: BaseException,
-    ) -> Outcome:
+    def _failed(self, run: Run, error: BaseException) -> Outcome:
+        task, claimed, _, args, kwargs = run
         einfo = ExceptionInfo(error)
-        expected = isinstance(error, task.throws) if task.throws else False
-        self._log_failure(claimed, request, einfo, expected)
+        self._log_failure(run, einfo)
         if "on_failure" in task.overrides:
             self._guard(task.on_failure, error, claimed.id, args, kwargs, einfo)
         if signals.task_failure.receivers:
@@ -165,28 +171,20 @@ class Executor:
             )
         if "after_return" in task.overrides:
             self._guard(task.after_return, "FAILURE", error, claimed.id, args, kwargs, einfo)
-        kept = not claimed.ignore_result or task.store_errors_even_if_ignored
-        return self._failure(claimed, error, kept)
+        return self._failure(claimed, error, not claimed.ignore_result or task.store_errors_even_if_ignored)
 
     def _failure(self, claimed: Claimed, error: BaseException, kept: bool = True) -> Outcome:
+        """FAILURE with its reason; not `kept`: without it, as the task wants no result."""
         result = Encoded(encode_exception(error), ERROR) if kept else None
         traceback = format_traceback(error) if kept else None
-        return Outcome(
-            claimed, state.FAILED, clock.now(), result, traceback, self._prune_at(self._runtime.failure_retention)
-        )
+        prune_at = self._prune_at(self._runtime.failure_retention)
+        return Outcome(claimed, state.FAILED, clock.now(), result, traceback, prune_at)
 
-    def _retried(
-        self,
-        task: Runnable,
-        claimed: Claimed,
-        request: Context,
-        args: list[Any],
-        kwargs: dict[str, Any],
-        retry: exceptions.Retry,
-    ) -> Outcome:
+    def _retried(self, run: Run, retry: exceptions.Retry) -> Outcome:
+        task, claimed, request, args, kwargs = run
         reason = retry.exc if retry.exc is not None else retry
         einfo = ExceptionInfo(reason)
-        logger.info("Task %s[%s] retry: %s", claimed.name, claimed.id, retry, extra=_data(claimed, request))
+        logger.info("Task %s[%s] retry: %s", request.shadow or claimed.name, claimed.id, retry, extra=_data(run))
         if "on_retry" in task.overrides:
             self._guard(task.on_retry, reason, claimed.id, args, kwargs, einfo)
         if signals.task_retry.receivers:
@@ -195,25 +193,15 @@ class Executor:
             self._guard(task.after_return, "RETRY", retry, claimed.id, args, kwargs, einfo)
         rerun = retry.rerun if retry.rerun is not None else Rerun(retries=claimed.retries + 1)
         now = clock.now()
+        later = rerun.run_at is not None and rerun.run_at > now
+        error = Encoded(encode_exception(reason), ERROR)
         return Outcome(
-            claimed,
-            state.SCHEDULED if rerun.run_at is not None and rerun.run_at > now else state.READY,
-            now,
-            Encoded(encode_exception(reason), ERROR),
-            format_traceback(reason),
-            rerun=rerun,
+            claimed, state.SCHEDULED if later else state.READY, now, error, format_traceback(reason), rerun=rerun
         )
 
-    def _rejected(
-        self,
-        task: Runnable,
-        claimed: Claimed,
-        request: Context,
-        args: list[Any],
-        kwargs: dict[str, Any],
-        reject: exceptions.Reject,
-    ) -> Outcome:
-        logger.warning("Task %s[%s] rejected: %r", claimed.name, claimed.id, reject, extra=_data(claimed, request))
+    def _rejected(self, run: Run, reject: exceptions.Reject) -> Outcome:
+        claimed = run.claimed
+        logger.warning("Task %s[%s] rejected: %r", claimed.name, claimed.id, reject, extra=_data(run))
         if signals.task_rejected.receivers:
             signals.task_rejected.send(sender=self._node, message=claimed, exc=reject)
         if not reject.requeue:
@@ -301,58 +289,30 @@ class Executor:
     def _prune_at(self, retention: float | None) -> float | None:
         return None if retention is None else clock.now() + retention
 
-    def _send_postrun(
-        self,
-        task: Runnable,
-        claimed: Claimed,
-        request: Context,
-        args: list[Any],
-        kwargs: dict[str, Any],
-        outcome: Outcome,
-    ) -> None:
-        signals.task_postrun.send(
-            sender=task,
-            task_id=claimed.id,
-            task=task,
-            args=args,
-            kwargs=kwargs,
-            retval=None if outcome.result is None else outcome.result.data,
-            state=state.celery_state(outcome.state, retries=1 if outcome.rerun is not None else 0),
-        )
-
-    def _send_internal_error(self, claimed: Claimed, request: Context, error: Exception) -> None:
+    def _send_internal_error(self, run: Run, error: Exception) -> None:
         if signals.task_internal_error.receivers:
             signals.task_internal_error.send(
-                sender=self._registry[claimed.name],
-                task_id=claimed.id,
-                args=request.args,
-                kwargs=request.kwargs,
-                request=request,
+                sender=run.task,
+                task_id=run.claimed.id,
+                args=run.args,
+                kwargs=run.kwargs,
+                request=run.request,
                 exception=error,
                 traceback=error.__traceback__,
                 einfo=ExceptionInfo(error),
             )
 
-    def _log_success(self, claimed: Claimed, request: Context, value: Any, runtime: float) -> None:
-        logger.info(
-            "Task %s[%s] succeeded in %ss: %s",
-            request.shadow or claimed.name,
-            claimed.id,
-            round(runtime, 6),
-            _shorten(value),
-            extra=_data(claimed, request),
-        )
-
-    def _log_failure(self, claimed: Claimed, request: Context, einfo: ExceptionInfo, expected: bool) -> None:
+    def _log_failure(self, run: Run, einfo: ExceptionInfo) -> None:
+        expected = isinstance(einfo.exception, tuple(run.task.throws))
         logger.log(
             logging.INFO if expected else logging.ERROR,
             "Task %s[%s] raised %s: %r%s",
-            request.shadow or claimed.name,
-            claimed.id,
+            run.request.shadow or run.claimed.name,
+            run.claimed.id,
             "expected" if expected else "unexpected",
             einfo.exception,
             "" if expected else f"\n{einfo.traceback}",
-            extra=_data(claimed, request),
+            extra=_data(run),
         )
 
 
@@ -364,12 +324,13 @@ def _run_in_thread(coroutine: Coroutine[Any, Any, Any]) -> Any:
         return pool.submit(asyncio.run, coroutine).result()
 
 
-def _data(claimed: Claimed, request: Context) -> dict[str, Any]:
+def _data(run: Run) -> dict[str, Any]:
     """What log handlers find on the record, as with Celery: `record.data`."""
+    request = run.request
     return {
         "data": {
-            "id": claimed.id,
-            "name": request.shadow or claimed.name,
+            "id": run.claimed.id,
+            "name": request.shadow or run.claimed.name,
             "args": request.argsrepr or repr(request.args),
             "kwargs": request.kwargsrepr or repr(request.kwargs),
         }

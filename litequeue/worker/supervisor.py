@@ -49,7 +49,7 @@ class Worker:
         self.stopped = threading.Event()
         """Set once everything has ended."""
         self.holder = 0
-        self.channel: Any = None
+        self.channel = runtime.store.open_channel()
         self.interrupt, self._interrupter = socket.socketpair()
         self.interrupt.setblocking(False)
         self._interrupter.setblocking(False)
@@ -74,6 +74,8 @@ class Worker:
             self._serve()
         except exceptions.WorkerTerminate:
             self._cold = True
+        except exceptions.OperationalError as error:
+            self._failure, self._exit_code, self._cold = str(error), 1, True
         finally:
             try:
                 self._end()
@@ -99,7 +101,6 @@ class Worker:
     def _begin(self) -> None:
         store, options = self.runtime.store, self.options
         signals.worker_init.send(sender=self)
-        self.channel = store.open_channel()
         self.holder = store.register(
             NewProcess(
                 worker=options.node,
@@ -114,7 +115,8 @@ class Worker:
                     "max_tasks_per_child": options.max_tasks_per_child,
                     "max_memory_per_child": options.max_memory_per_child,
                 },
-            )
+            ),
+            self.channel,
         )
         rescued = store.rescue(options.lease, self.runtime.max_deaths)
         report(rescued.requeued, rescued.failed)
@@ -129,7 +131,7 @@ class Worker:
             Heartbeat(store, self._process_ids, options.heartbeat_interval),
             Rescuer(store, options.lease, self.runtime.max_deaths),
             Pruner(store, options.prune_batch, options.prune_interval),
-            Poller(store, options.queues, options.poll_interval),
+            Poller(store, self.channel, options.queues, options.poll_interval),
         ]
         if options.burst:
             duties.append(Burst(store, options.queues, self.runtime.registry.keys(), lambda: self._note("SIGTERM")))
@@ -150,9 +152,12 @@ class Worker:
         for duty in self._duties:
             duty.stop()
         if self.holder:
-            self.runtime.store.deregister(self.holder)
+            with suppress(exceptions.OperationalError):  # the file is gone, or somebody rescues what is left
+                self.runtime.store.deregister(self.holder)
         signals.worker_shutdown.send(sender=self)
-        self.runtime.store.close()
+        self.channel.close()
+        if self._main_thread:  # a program that embeds a worker goes on using the file
+            self.runtime.store.close()
         if self._failure is not None:
             logger.critical("The worker stops: %s", self._failure)
         self.stopped.set()
@@ -254,6 +259,7 @@ class Worker:
             node=self.options.node,
             holder=self.holder,
             queues=self.options.queues,
+            channel=self.channel,
             interrupt=interrupt,
             before_claim=before_claim,
         )
@@ -265,14 +271,18 @@ class Worker:
 
     def bury_child(self, pid: int | None, reason: str) -> None:
         """Take back at once what a dead child held."""
-        for number in self._holders(pid):
-            rescued = self.runtime.store.bury(number, reason, self.runtime.max_deaths)
-            report(rescued.requeued, rescued.failed)
+        try:
+            for number in self._holders(pid):
+                rescued = self.runtime.store.bury(number, reason, self.runtime.max_deaths)
+                report(rescued.requeued, rescued.failed)
+        except exceptions.StoreBusy as error:
+            logger.error("%s; what the process held is rescued later", error)
 
     def release_child(self, pid: int | None) -> None:
         """Give back what a child held that was stopped by request: no death is counted."""
-        for number in self._holders(pid):
-            self.runtime.store.deregister(number)
+        with suppress(exceptions.OperationalError):  # the next worker rescues it
+            for number in self._holders(pid):
+                self.runtime.store.deregister(number)
 
     def _holders(self, pid: int | None) -> list[int]:
         return [

@@ -14,7 +14,7 @@ from litequeue.core import clock, process, state
 from litequeue.core.ids import new_id
 from litequeue.core.records import Claimed, Encoded, NewProcess, NewTask, Outcome, Rerun
 from litequeue.store import open_store
-from litequeue.store.contract import Claimant, Pick, Store, StoreOptions
+from litequeue.store.contract import Channel, Claimant, Pick, Store, StoreOptions
 
 ERROR = Encoded('{"type": "ValueError", "module": "builtins", "args": ["no"]}', "error")
 
@@ -38,6 +38,7 @@ class Driver:
     """A store with short words for what tests do with it."""
 
     store: Store
+    channel: Channel | None = None
 
     def new(self, name: str = "add", **changes: object) -> NewTask:
         task = NewTask(new_id(), name, "celery", 0, "[[1, 2], {}]", "json")
@@ -49,8 +50,14 @@ class Driver:
 
     def process(self, worker: str = "celery@here", queues: tuple[str, ...] = ("celery",)) -> int:
         return self.store.register(
-            NewProcess(worker=worker, role="worker", parent=None, identity=process.current(), queues=queues)
+            NewProcess(worker=worker, role="worker", parent=None, identity=process.current(), queues=queues),
+            self.channel,
         )
+
+    def open_channel(self) -> Channel:
+        """Processes registered from now on are woken by it."""
+        self.channel = self.store.open_channel()
+        return self.channel
 
     def claimant(
         self, holder: int | None = None, queues: tuple[str, ...] = ("celery",), picker: Takes | None = None

@@ -121,9 +121,7 @@ def test_a_process_that_dies_while_it_migrates_leaves_the_file_as_it_was(tmp_pat
         migrations.STEPS = (migrations.Step(migrations.VERSION, step),)
         open_store({str(path)!r}, StoreOptions()).connection_info()
     """
-    ended = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)], timeout=60, check=False
-    )
+    ended = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], timeout=60, check=False)
     assert ended.returncode == 9
     assert set(open_store(str(path), StoreOptions()).states(ids)) == set(ids)
     assert _shape(path) == before

@@ -162,46 +162,46 @@ def test_an_empty_queue_marks_the_slot_idle_and_work_unmarks_it(driver: Driver) 
 
 
 def test_an_enqueue_wakes_an_idle_slot(driver: Driver) -> None:
-    driver.store.open_channel()
+    channel = driver.open_channel()
     claimant = driver.claimant()
     assert not driver.store.claim(claimant, 1).claimed
     driver.enqueue(driver.new(queue="another"))
-    assert not driver.store.wait_for_work(0.05), "not its queue"
+    assert not driver.store.wait_for_work(channel, 0.05), "not its queue"
     driver.enqueue(driver.new(run_at=clock.now() + 60))
-    assert driver.store.wait_for_work(5), "a new time may be the next one"
+    assert driver.store.wait_for_work(channel, 5), "a new time may be the next one"
     driver.enqueue(driver.new())
-    assert driver.store.wait_for_work(5)
+    assert driver.store.wait_for_work(channel, 5)
 
 
 def test_a_busy_worker_is_not_woken(driver: Driver) -> None:
-    driver.store.open_channel()
+    channel = driver.open_channel()
     driver.claimant()
     driver.enqueue(driver.new())
-    assert not driver.store.wait_for_work(0.05)
+    assert not driver.store.wait_for_work(channel, 0.05)
 
 
 def test_a_release_and_a_retry_wake_an_idle_slot(driver: Driver) -> None:
-    driver.store.open_channel()
+    channel = driver.open_channel()
     driver.enqueue(driver.new())
     claimant, idler = driver.claimant(), driver.claimant()
     claims = driver.store.claim(claimant, 1).claimed
     driver.store.claim(idler, 1)
     driver.store.release(claimant.holder, claims)
-    assert driver.store.wait_for_work(5)
+    assert driver.store.wait_for_work(channel, 5)
     (claimed,) = driver.store.claim(claimant, 1).claimed
     driver.store.settle(claimant, [retry(claimed)])
-    assert driver.store.wait_for_work(5)
+    assert driver.store.wait_for_work(channel, 5)
 
 
 def test_the_safety_net_wakes_once_for_a_change(driver: Driver) -> None:
-    driver.store.open_channel()
+    channel = driver.open_channel()
     claimant = driver.claimant()
     driver.store.claim(claimant, 1)
     driver.enqueue(driver.new())
-    driver.store.wait_for_work(5)  # the hint is lost on us
-    assert driver.store.wake(["celery"])
-    assert driver.store.wait_for_work(5)
-    assert not driver.store.wake(["celery"]), "nobody changed the file since"
+    driver.store.wait_for_work(channel, 5)  # the hint is lost on us
+    assert driver.store.wake(channel, ["celery"])
+    assert driver.store.wait_for_work(channel, 5)
+    assert not driver.store.wake(channel, ["celery"]), "nobody changed the file since"
 
 
 def test_whoever_waits_for_an_end_is_woken(driver: Driver) -> None:

@@ -13,7 +13,7 @@ import apsw
 from litequeue.store.contract import StoreOptions
 from litequeue.store.sqlite.connection import Database
 from litequeue.store.sqlite.migrations import prepare
-from litequeue.store.sqlite.wakeup import Changes, Sender, WorkChannel
+from litequeue.store.sqlite.wakeup import Changes, Sender
 
 LANE_SEPARATOR = "\t"
 """Between queue and task name, in the lane of rows put aside for workers that know the name."""
@@ -38,8 +38,6 @@ class Engine:
     def _open_sockets(self) -> None:
         self._sender = Sender()
         self._changes = Changes(self._data_version)
-        self._channel: WorkChannel | None = None
-        self._last_version = -1
 
     # data_version tells a connection of the commits of all others, so it is asked of the one that never writes.
     _DATA_VERSION = "PRAGMA data_version"
@@ -77,9 +75,6 @@ class Engine:
         self._database.close()
         self._sender.close()
         self._changes.close()
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()

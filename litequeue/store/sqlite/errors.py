@@ -34,7 +34,7 @@ _KINDS: dict[type[apsw.Error], tuple[type[exceptions.OperationalError], str | No
     ),
     apsw.ReadOnlyError: (
         exceptions.StoreReadOnly,
-        "The queue needs to write the file and its folder (SQLite keeps -wal and -shm beside it); see their permissions.",
+        "The queue writes the file and its folder (SQLite keeps -wal and -shm beside it); see their permissions.",
     ),
     apsw.CantOpenError: (
         exceptions.StoreMissing,
@@ -46,7 +46,7 @@ _KINDS: dict[type[apsw.Error], tuple[type[exceptions.OperationalError], str | No
     ),
     apsw.CorruptError: (
         exceptions.StoreCorrupt,
-        "This process writes nothing more to it. Keep the file as it is, and restore a backup or use .recover of sqlite3.",
+        "This process writes nothing more to it. Keep the file as it is; restore a backup, or try sqlite3's .recover.",
     ),
     apsw.PermissionsError: (exceptions.StoreReadOnly, "See that this user may read and write it."),
     apsw.AuthError: (exceptions.StoreReadOnly, "See that this user may read and write it."),

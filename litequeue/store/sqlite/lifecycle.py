@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import socket
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
@@ -12,8 +13,9 @@ from litequeue import exceptions
 from litequeue.core import clock, state
 from litequeue.core.failure import encode_exception
 from litequeue.core.records import NORMAL, Claimed, Outcome, Settled
-from litequeue.store.contract import Claimant, Pick
+from litequeue.store.contract import Channel, Claimant, Pick
 from litequeue.store.sqlite.engine import LANE_SEPARATOR, Engine, fetch
+from litequeue.store.sqlite.wakeup import WorkChannel
 
 _PROMOTE_SLICE: Final = 500  # rows made ready by one claim when many fall due at once
 _ASIDE_SLICE: Final = 500  # rows put aside or found expired by one claim
@@ -348,10 +350,10 @@ class Lifecycle(Engine):
             self._wake_idle(slots, ready)
         return sum(ready.values())
 
-    def wait_for_work(self, timeout: float, interrupt: Any = None) -> bool:
+    def wait_for_work(self, channel: Channel, timeout: float, interrupt: socket.socket | None = None) -> bool:
         """Block an idle slot until it is woken."""
-        assert self._channel is not None, "open_channel or join_channel comes first"
-        return self._channel.wait(timeout, interrupt)
+        assert isinstance(channel, WorkChannel), "a channel of this engine"
+        return channel.wait(timeout, interrupt)
 
 
 def _ending(outcome: Outcome, holder: int) -> tuple[Any, ...]:

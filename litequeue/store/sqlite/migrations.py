@@ -57,9 +57,7 @@ def prepare(database: Database, connection: apsw.Connection) -> None:
 
 
 def _is_ours(connection: apsw.Connection) -> bool:
-    """Whether the file has no table yet, and nobody but us has marked it: new, or left by a first open that was cut
-    off.
-    """
+    """Whether the file has no table and no other owner's mark: new, or left by a first open that was cut off."""
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
     return not tables and connection.execute("PRAGMA application_id").get in (0, APPLICATION_ID)
 

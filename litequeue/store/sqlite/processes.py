@@ -12,6 +12,7 @@ from litequeue import exceptions
 from litequeue.core import clock, process
 from litequeue.core.failure import encode_exception
 from litequeue.core.records import NORMAL, Identity, NewProcess, ProcessRecord, Rescued
+from litequeue.store.contract import Channel
 from litequeue.store.sqlite.engine import LANE_SEPARATOR, Engine, fetch
 from litequeue.store.sqlite.wakeup import WorkChannel, bind
 
@@ -24,14 +25,8 @@ class Processes(Engine):
     """The verbs of `contract.Supervisor`."""
 
     def open_channel(self) -> WorkChannel:
-        """Bind the socket on which idle slots of this worker wait."""
-        self._channel = WorkChannel(bind())
-        return self._channel
-
-    def join_channel(self, channel: WorkChannel) -> None:
-        """Wait on the socket of the supervisor."""
-        channel.socket.setblocking(False)
-        self._channel = channel
+        """Bind the socket on which the idle slots of a worker wait."""
+        return WorkChannel(bind())
 
     _REGISTER = """
         INSERT INTO litequeue_processes
@@ -39,10 +34,10 @@ class Processes(Engine):
         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     """
 
-    def register(self, process: NewProcess) -> int:
+    def register(self, process: NewProcess, channel: Channel | None = None) -> int:
         """Write the process into the file and return its number."""
         who, now = process.identity, clock.now()
-        port = None if self._channel is None else self._channel.port
+        port = channel.port if isinstance(channel, WorkChannel) else None
         with self._database.write(NORMAL) as connection:
             connection.execute(
                 self._REGISTER,
@@ -210,17 +205,18 @@ class Processes(Engine):
     _DUE = "SELECT 1 FROM litequeue_tasks WHERE state = 'scheduled' AND run_at <= ? LIMIT 1"
     _LANE_NAMES = "SELECT name FROM litequeue_lanes WHERE queue = ?"
 
-    def wake(self, queues: Sequence[str]) -> bool:
-        """Wake idle slots of this worker if the file has changed and there is work for them."""
+    def wake(self, channel: Channel, queues: Sequence[str]) -> bool:
+        """Wake idle slots of the worker if the file has changed and there is work for them."""
+        assert isinstance(channel, WorkChannel), "a channel of this engine"
         version = self._data_version()
-        if version == self._last_version or self._channel is None:
+        if version == channel.version_seen:
             return False
-        self._last_version = version
+        channel.version_seen = version
         with self._database.read() as connection:
-            free = sum(idle for port, idle, _ in self._idle_slots(connection) if port == self._channel.port)
+            free = sum(idle for port, idle, _ in self._idle_slots(connection) if port == channel.port)
             if not free or not self._any_ready(connection, queues):
                 return False
-        self._sender.send(self._channel.port, free)
+        self._sender.send(channel.port, free)
         return True
 
     def _any_ready(self, connection: apsw.Connection, queues: Sequence[str], names: Collection[str] = ()) -> bool:

@@ -153,7 +153,9 @@ class WorkChannel:
 
     def __init__(self, bound: socket.socket) -> None:
         self.socket = bound
+        bound.setblocking(False)
         self.port: int = bound.getsockname()[1]
+        self.version_seen = -1  # the data_version at the last look of the safety net
         self._local = threading.local()
 
     def __reduce__(self) -> tuple[type[WorkChannel], tuple[socket.socket]]:

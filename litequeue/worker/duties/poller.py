@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from litequeue.worker.duties import Duty
 
 if TYPE_CHECKING:
-    from litequeue.store.contract import Supervisor
+    from litequeue.store.contract import Channel, Supervisor
 
 
 class Poller(Duty):
@@ -15,11 +15,12 @@ class Poller(Duty):
 
     name = "poller"
 
-    def __init__(self, store: Supervisor, queues: tuple[str, ...], interval: float) -> None:
+    def __init__(self, store: Supervisor, channel: Channel, queues: tuple[str, ...], interval: float) -> None:
         super().__init__(interval)
         self._store = store
+        self._channel = channel
         self._queues = queues
 
     def run_once(self) -> None:
         """Look once."""
-        self._store.wake(self._queues)
+        self._store.wake(self._channel, self._queues)

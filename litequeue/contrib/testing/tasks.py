@@ -1,0 +1,11 @@
+"""A task with which a test finds out that a worker works."""
+
+from __future__ import annotations
+
+from litequeue import shared_task
+
+
+@shared_task(name="celery.ping")
+def ping() -> str:
+    """Return 'pong'."""
+    return "pong"

@@ -1,0 +1,154 @@
+"""A worker inside a program: `app.start_worker()`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from litequeue.core.routing import declared_queues, queue_name
+from litequeue.exceptions import ImproperlyConfigured
+from litequeue.loading import AppLoader
+from litequeue.utils.cores import available_cores
+from litequeue.utils.log import log_options, mlevel
+from litequeue.utils.nodenames import anon_nodename, host_format
+from litequeue.worker.runtime import WorkerOptions
+from litequeue.worker.supervisor import Worker
+
+if TYPE_CHECKING:
+    from litequeue.app import LiteQueue
+
+START_TIMEOUT = 60.0
+"""Seconds a worker may take until every slot is ready."""
+
+FROM_CELERY = frozenset(
+    {
+        "autoscale",
+        "beat",
+        "heartbeat",
+        "optimization",
+        "pidfile",
+        "prefetch_multiplier",
+        "purge",
+        "ready_callback",
+        "statedb",
+    }
+    | {"scheduler", "schedule_filename", "without_gossip", "without_heartbeat", "without_mingle", "task_events"}
+)
+"""Options of Celery's worker that change nothing here."""
+
+
+class EmbeddedWorker:
+    """A worker that runs in this program until `stop()`, or the end of the `with` block."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+
+    @property
+    def hostname(self) -> str:
+        """The node name."""
+        return self.worker.options.node
+
+    def start(self, timeout: float = START_TIMEOUT) -> EmbeddedWorker:
+        """Start, and return when every slot is ready. ImproperlyConfigured: it is not within `timeout` seconds."""
+        self.worker.start()
+        while not self.worker.ready.wait(min(timeout, 0.1)):
+            timeout -= 0.1
+            if self.worker.stopped.is_set():
+                raise ImproperlyConfigured(f"worker {self.hostname} stopped before it was ready; the log says why")
+            if timeout <= 0:
+                self.worker.stop(warm=False, timeout=0)
+                raise ImproperlyConfigured(f"worker {self.hostname} was not ready within its time; the log says why")
+        return self
+
+    def stop(self, warm: bool = True, timeout: float | None = None) -> bool:
+        """Finish what runs (`warm`), or give everything back; True when it has ended within `timeout` seconds."""
+        return self.worker.stop(warm=warm, timeout=timeout)
+
+    def __enter__(self) -> EmbeddedWorker:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"<EmbeddedWorker {self.hostname}>"
+
+
+def start_worker(app: LiteQueue, **options: Any) -> EmbeddedWorker:
+    """Start a worker for `app` in this program; returns when it is ready."""
+    return EmbeddedWorker(make_worker(app, **options)).start()
+
+
+def make_worker(app: LiteQueue, **options: Any) -> Worker:
+    """A worker for `app` that has not started. ImproperlyConfigured: child processes could not import the app."""
+    loader = AppLoader(app)
+    chosen = worker_options(app, **options)
+    if chosen.pool == "prefork":
+        loader.__getstate__()  # says now what would go wrong in each child
+    return Worker(loader.load(), chosen, loader)
+
+
+def worker_options(
+    app: LiteQueue,
+    *,
+    pool: str = "threads",
+    concurrency: int | str | None = None,
+    hostname: str | None = None,
+    queues: str | Iterable[Any] | None = None,
+    exclude_queues: str | Iterable[Any] | None = None,
+    burst: bool = False,
+    loglevel: int | str | None = None,
+    logfile: str | None = None,
+    max_tasks_per_child: int | None = None,
+    max_memory_per_child: int | None = None,
+    time_limit: float | None = None,
+    soft_time_limit: float | None = None,
+    pool_start_method: str | None = None,
+    **ignored: Any,
+) -> WorkerOptions:
+    """The options of `litequeue worker`, filled up from the settings; those in FROM_CELERY change nothing."""
+    unknown = ignored.keys() - FROM_CELERY
+    if unknown:
+        raise TypeError(f"a worker has no option {min(unknown)!r}")
+    conf = app.conf
+    pool = "prefork" if pool == "processes" else pool
+    return WorkerOptions(
+        node=host_format(hostname) if hostname else anon_nodename(),
+        queues=_queues(app, queues, exclude_queues),
+        pool=pool,
+        concurrency=1 if pool == "solo" else _slots(concurrency or conf.worker_concurrency),
+        burst=burst,
+        max_tasks_per_child=max_tasks_per_child or conf.worker_max_tasks_per_child,
+        max_memory_per_child=max_memory_per_child or conf.worker_max_memory_per_child,
+        time_limit=time_limit or conf.task_time_limit,
+        soft_time_limit=soft_time_limit or conf.task_soft_time_limit,
+        start_method=pool_start_method or conf.worker_pool_start_method,
+        loglevel=mlevel(loglevel) or 30,
+        logfile=logfile,
+        heartbeat_interval=conf.worker_heartbeat_interval,
+        lease=conf.worker_lease,
+        prune_batch=conf.prune_batch,
+        prune_interval=conf.prune_interval,
+        poll_interval=conf.poll_interval,
+        soft_shutdown_timeout=conf.worker_soft_shutdown_timeout,
+        proc_alive_timeout=conf.worker_proc_alive_timeout,
+        log=log_options(conf),
+    )
+
+
+def _slots(concurrency: int | str | None) -> int:
+    return int(concurrency) if concurrency not in (None, 0, "auto") else available_cores()
+
+
+def _queues(
+    app: LiteQueue, chosen: str | Iterable[Any] | None, excluded: str | Iterable[Any] | None
+) -> tuple[str, ...]:
+    declared = tuple(declared_queues(app.conf.task_queues)) or (app.conf.task_default_queue,)
+    left_out = _names(excluded)
+    return tuple(app.router.known(name) for name in _names(chosen) or declared if name not in left_out)
+
+
+def _names(queues: str | Iterable[Any] | None) -> list[str]:
+    if isinstance(queues, str):
+        return [name.strip() for name in queues.split(",") if name.strip()]
+    return [queue_name(queue) for queue in queues or ()]
