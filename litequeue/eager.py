@@ -14,13 +14,11 @@ from litequeue.loading import runtime
 from litequeue.message import build
 from litequeue.result import EagerResult
 from litequeue.utils.nodenames import gethostname
-from litequeue.worker.executor import Executor
+from litequeue.worker.executor import Executor, Run
 
 if TYPE_CHECKING:
     from litequeue.app import LiteQueue
-    from litequeue.core.context import Context
     from litequeue.task import Task
-    from litequeue.worker.runtime import Runnable
 
 
 class EagerExecutor(Executor):
@@ -40,17 +38,9 @@ class EagerExecutor(Executor):
             error = self._errors.pop(claimed.id, None)
         return outcome, error
 
-    def _failed(
-        self,
-        task: Runnable,
-        claimed: Claimed,
-        request: Context,
-        args: list[Any],
-        kwargs: dict[str, Any],
-        error: BaseException,
-    ) -> Outcome:
-        self._errors[claimed.id] = error
-        return super()._failed(task, claimed, request, args, kwargs, error)
+    def _failed(self, run: Run, error: BaseException) -> Outcome:
+        self._errors[run.claimed.id] = error
+        return super()._failed(run, error)
 
 
 def make_executor(app: LiteQueue) -> EagerExecutor:

@@ -37,7 +37,6 @@ The message says what happened, names the thing, and says what to do.
 from __future__ import annotations
 
 import builtins
-import numbers
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -195,7 +194,7 @@ class Retry(TaskPredicate):
 
     def humanize(self) -> str:
         """The delay in words: `in 3s` or `at 2030-01-01 …`."""
-        if isinstance(self.when, numbers.Number):
+        if isinstance(self.when, (int, float)):
             return f"in {self.when}s"
         return f"at {self.when}"
 
@@ -254,7 +253,7 @@ class AlreadyRegistered(TaskError):
     """A task of that name is known already."""
 
 
-class TimeoutError(TaskError, builtins.TimeoutError):  # noqa: A001 - Celery's name
+class TimeoutError(TaskError, builtins.TimeoutError):
     """`get()` waited for its time-out; the task goes on."""
 
 

@@ -36,7 +36,7 @@ def precedence(name: str | None) -> int:
     return _RANK.get(name, _RANK[None])
 
 
-class state(str):  # noqa: N801 - Celery's name
+class state(str):
     """A state that compares by precedence: a more final state is greater."""
 
     __slots__ = ()

@@ -1,1 +1,1 @@
-"""Pure building blocks: records, clock, ids, payloads, routing, backoff. Imports nothing of litequeue outside this folder."""
+"""Pure building blocks: records, clock, ids, payloads, routing, backoff. Imports nothing of ours but exceptions."""

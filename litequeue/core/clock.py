@@ -1,13 +1,13 @@
 """The one reader of time.
 
-Everything that lives in the file is wall-clock Unix time in seconds (it must survive a reboot and mean the same to every
-process); everything that measures a duration inside one process is monotonic.
+Everything that lives in the file is wall-clock Unix time in seconds (it must survive a reboot and mean the same to
+every process); everything that measures a duration inside one process is monotonic.
 """
 
 from __future__ import annotations
 
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 monotonic = time.monotonic
 """Seconds of a clock that never goes back; comparable only inside one boot of one host."""
@@ -19,10 +19,10 @@ now = time.time
 def to_timestamp(moment: datetime) -> float:
     """Unix seconds of `moment`; a naive datetime is read as UTC."""
     if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone.utc)
+        moment = moment.replace(tzinfo=UTC)
     return moment.timestamp()
 
 
 def to_datetime(timestamp: float) -> datetime:
     """The aware UTC datetime of `timestamp` (Unix seconds)."""
-    return datetime.fromtimestamp(timestamp, timezone.utc)
+    return datetime.fromtimestamp(timestamp, UTC)

@@ -1,7 +1,7 @@
 """The request of a running task: `self.request`.
 
-Every field of Celery's request is an attribute with a default, so that code may read any of them at any time. The stack of
-a task is a context variable: threads and coroutines see their own request.
+Every field of Celery's request is an attribute with a default, so that code may read any of them at any time. The stack
+of a task is a context variable: threads and coroutines see their own request.
 """
 
 from __future__ import annotations

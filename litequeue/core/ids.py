@@ -1,7 +1,8 @@
 """Task ids: UUID version 7 as text (RFC 9562 section 5.7).
 
-The first 48 bits are Unix milliseconds, so ids made one after the other sort one after the other and the index over them
-grows at its end. Within one process ids are strictly increasing: the 12 bits of `rand_a` count within a millisecond.
+The first 48 bits are Unix milliseconds, so ids made one after the other sort one after the other and the index over
+them grows at its end. Within one process ids are strictly increasing: the 12 bits of `rand_a` count within a
+millisecond.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Which process this is, and whether another one lives, exactly.
 
-A pid alone is given again; a pid with its start time, under one boot and one pid namespace, never names two processes. On
-Linux the start time is read in clock ticks since boot (field 22 of /proc/PID/stat), which no change of the wall clock moves.
+A pid alone is given again; a pid with its start time, under one boot and one pid namespace, never names two processes.
+On Linux the start time is read in clock ticks since boot (field 22 of /proc/PID/stat), which no change of the wall
+clock moves.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What crosses between the rooms: plain, frozen records.
 
-The two that are made once for every task, `NewTask` and `Claimed`, are named tuples whose fields stand in the order of the
-columns, so that a record is bound to its INSERT, and a row becomes its record, without a copy. Times are Unix seconds.
+The two that are made once for every task, `NewTask` and `Claimed`, are named tuples whose fields stand in the order of
+the columns, so that a record is bound to its INSERT, and a row becomes its record, without a copy. Times are Unix
+seconds.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from litequeue import exceptions, signals
 from litequeue.core import clock, state
 from litequeue.core.context import Context, current_tasks
-from litequeue.core.failure import ExceptionInfo, encode_exception, format_traceback
+from litequeue.core.failure import ExceptionInfo, encode_exception
 from litequeue.core.records import Claimed, Encoded, Outcome, Rerun
 
 if TYPE_CHECKING:
@@ -171,12 +171,15 @@ class Executor:
             )
         if "after_return" in task.overrides:
             self._guard(task.after_return, "FAILURE", error, claimed.id, args, kwargs, einfo)
-        return self._failure(claimed, error, not claimed.ignore_result or task.store_errors_even_if_ignored)
+        kept = not claimed.ignore_result or task.store_errors_even_if_ignored
+        return self._failure(claimed, error, kept, einfo)
 
-    def _failure(self, claimed: Claimed, error: BaseException, kept: bool = True) -> Outcome:
+    def _failure(
+        self, claimed: Claimed, error: BaseException, kept: bool = True, einfo: ExceptionInfo | None = None
+    ) -> Outcome:
         """FAILURE with its reason; not `kept`: without it, as the task wants no result."""
         result = Encoded(encode_exception(error), ERROR) if kept else None
-        traceback = format_traceback(error) if kept else None
+        traceback = (einfo or ExceptionInfo(error)).traceback if kept else None
         prune_at = self._prune_at(self._runtime.failure_retention)
         return Outcome(claimed, state.FAILED, clock.now(), result, traceback, prune_at)
 
@@ -195,9 +198,8 @@ class Executor:
         now = clock.now()
         later = rerun.run_at is not None and rerun.run_at > now
         error = Encoded(encode_exception(reason), ERROR)
-        return Outcome(
-            claimed, state.SCHEDULED if later else state.READY, now, error, format_traceback(reason), rerun=rerun
-        )
+        state_next = state.SCHEDULED if later else state.READY
+        return Outcome(claimed, state_next, now, error, einfo.traceback, rerun=rerun)
 
     def _rejected(self, run: Run, reject: exceptions.Reject) -> Outcome:
         claimed = run.claimed
