@@ -48,9 +48,10 @@ class LiteQueue:
 
         add.delay(2, 2).get()
 
-    `main` names the app; it takes the place of `__main__` in the names of tasks declared in the program itself. `broker`
-    is the path of the file (`sqlite:///relative.db`, `sqlite:////absolute.db`), or `:memory:`; it is opened when it is
-    first needed. `backend` is left out, the same file, or `disabled://`. `include` are modules that a worker imports.
+    `main` names the app; it takes the place of `__main__` in the names of tasks declared in the program itself.
+    `broker` is the path of the file (`sqlite:///relative.db`, `sqlite:////absolute.db`), or `:memory:`; it is opened
+    when it is first needed. `backend` is left out, the same file, or `disabled://`. `include` are modules that a worker
+    imports.
     Every other keyword is a setting. `amqp`, `events`, `log`, `control`, `loader` and `fixups` are accepted from Celery
     and change nothing.
     """
@@ -172,7 +173,7 @@ class LiteQueue:
     def config_from_object(
         self, obj: Any, silent: bool = False, force: bool = False, namespace: str | None = None
     ) -> Settings | None:
-        """Read the settings from a mapping, a module, an object, or what a dotted name (`pkg.mod`, `pkg.mod:attr`) names.
+        """Read the settings from a mapping, a module, an object, or what `pkg.mod` or `pkg.mod:attribute` names.
 
         That happens when a setting is first read, or at once with `force`; `silent` accepts a module that does not
         exist; with `namespace="CELERY"` only names that begin with `CELERY_` are read.
@@ -211,9 +212,9 @@ class LiteQueue:
     def task(self, *args: Any, **opts: Any) -> Any:
         """Decorate a function, so that it is a task: `@app.task` or `@app.task(bind=True, max_retries=5)`.
 
-        What is returned makes the task when it is first used, or when the app is finalised. Every option is an attribute
-        of the task; these are not: `name`, `base` (the task class), `bind` (the function gets the task as its first
-        argument), `shared` (other apps of this process get the task too), `lazy` (False: make it now), `pydantic`.
+        What is returned makes the task when it is first used, or when the app is finalised. Every option is an
+        attribute of the task, but for `name`, `base` (the task class), `bind` (the function gets the task as its first
+        argument), `shared` (other apps of this process get the task too), `lazy` (False: make it now) and `pydantic`.
         """
         if len(args) == 1 and callable(args[0]):
             return self._declare(args[0], **opts)
@@ -376,8 +377,8 @@ class LiteQueue:
         """NotImplementedError where no results are kept."""
         if self.results_disabled:
             raise NotImplementedError(
-                "result_backend is disabled, so there is no result to wait for; leave result_backend out to keep results in "
-                "the queue's file"
+                "result_backend is disabled, so there is no result to wait for; leave result_backend out to keep "
+                "results in the queue's file"
             )
 
     @functools.cached_property

@@ -24,8 +24,8 @@ def broker_path(url: str | None) -> str:
     """
     if not url:
         raise ImproperlyConfigured(
-            "no queue is configured: give the app a file, as in LiteQueue('proj', broker='app.db'), or set broker_url or "
-            "the environment variable LITEQUEUE_BROKER_URL"
+            "no queue is configured: give the app a file, as in LiteQueue('proj', broker='app.db'), or set broker_url "
+            "or the environment variable LITEQUEUE_BROKER_URL"
         )
     if url in _MEMORY_URLS:
         return MEMORY
@@ -58,8 +58,8 @@ def results_disabled(backend: object, broker: str | None) -> bool:
     if same:
         return False
     raise ImproperlyConfigured(
-        f"result_backend {_hidden(str(backend))!r}: results are kept in the queue's own file; leave result_backend out, or write "
-        "'disabled://' to keep none"
+        f"result_backend {_hidden(str(backend))!r}: results are kept in the queue's own file; leave result_backend "
+        "out, or write 'disabled://' to keep none"
     )
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from litequeue import local
 from litequeue.exceptions import DuplicateTaskNameWarning, ImproperlyConfigured
 
 if TYPE_CHECKING:
-    from types import FunctionType
-
     from litequeue.app import LiteQueue
     from litequeue.task import Task
 
@@ -47,7 +46,7 @@ def shared_task(*args: Any, **options: Any) -> Any:
 
 
 def task_from_function(app: LiteQueue, fun: Callable[..., Any], options: Mapping[str, Any], warn: bool = True) -> Task:
-    """The task of `fun` in `app`; made, unless its name is taken, which is worth a warning if it is another function."""
+    """The task of `fun` in `app`; made, unless its name is taken, which is a warning if another function has it."""
     if not app.finalized and not app.autofinalize:
         raise RuntimeError("the app is not finalized, and autofinalize is off; call app.finalize() first")
     options = dict(options)
@@ -103,8 +102,8 @@ def _warn_taken(app: LiteQueue, name: str, known: Any, new: Any, consequence: st
     from litequeue.config import _users_frame
 
     warnings.warn(
-        f"two tasks are named {name!r}: {_qualified(known)}, and {_qualified(new)}, which {consequence}. Give one of them "
-        "another name=.",
+        f"two tasks are named {name!r}: {_qualified(known)}, and {_qualified(new)}, which {consequence}. Give one of "
+        "them another name=.",
         DuplicateTaskNameWarning,
         stacklevel=_users_frame(),
     )
@@ -164,8 +163,7 @@ def argument_check(fun: Callable[..., Any], bound: bool = False) -> Callable[...
     Calling it raises the TypeError that calling `fun` would raise, at the speed of a call: it is compiled once, where
     binding arguments with `inspect` would cost more than the rest of `delay()`.
     """
-    code = getattr(fun, "__code__", None)
-    parameters = _of_function(fun) if code is not None and isinstance(fun, type(_of_function)) else _inspected(fun)  # type: ignore[arg-type]
+    parameters = _of_function(fun) if isinstance(fun, FunctionType) else _inspected(fun)
     header, namespace = _render(list(parameters), bound)
     exec(f"def check({header}): pass", namespace)
     check: Callable[..., None] = namespace["check"]
@@ -182,7 +180,7 @@ Parameter = tuple[str, str, Any]
 
 
 def _of_function(fun: FunctionType) -> Iterator[Parameter]:
-    """The parameters of a Python function, read from its code: importing `inspect` takes longer than a first call may."""
+    """The parameters of a Python function, read from its code: importing `inspect` would slow the first call down."""
     code = fun.__code__
     positional, keyword_only = code.co_argcount, code.co_kwonlyargcount
     names = code.co_varnames
@@ -246,7 +244,7 @@ def _render(parameters: list[Parameter], bound: bool) -> tuple[str, dict[str, An
 def annotations_of(
     task_annotations: Any, task: type[Task], resolve: Callable[[str], Any]
 ) -> Iterator[Mapping[str, Any]]:
-    """What `task_annotations` says of `task`: for itself first, then for all (`'*'`), of each the first that says something.
+    """What `task_annotations` says of `task`: for itself first, then for all (`'*'`): of each the first entry.
 
     Entries are dicts `{task name: {attribute: value}}`, objects with `annotate(task)` and `annotate_any()`, or the
     dotted name of such a class.

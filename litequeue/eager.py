@@ -88,5 +88,5 @@ def _result(task: Task, outcome: Outcome, error: BaseException | None) -> EagerR
     if error is None and outcome.result is not None:
         from litequeue.core.failure import decode_exception
 
-        error = decode_exception(outcome.result.data)  # type: ignore[arg-type]  # an error record is always text
+        error = decode_exception(outcome.result.data)
     return EagerResult(task_id, error, state.celery_state(outcome.state), traceback=outcome.traceback, name=task.name)

@@ -84,9 +84,9 @@ def import_settings(name: str, silent: bool = False) -> Any:
 def find_app(spec: str | LiteQueue, workdir: str | None = None) -> LiteQueue:
     """The app that `-A` names: a module, a package, or `module:attribute`.
 
-    In a module it is the attribute `app`, `celery` or `litequeue`; in a package also the submodule `litequeue`, `app` or
-    `celery`; else the one app that there is. What a module raises when it is imported is raised. ImproperlyConfigured:
-    there is no such module, or no app in it.
+    In a module it is the attribute `app`, `celery` or `litequeue`; in a package also the submodule `litequeue`, `app`
+    or `celery`; else the one app that there is. What a module raises when it is imported is raised.
+    ImproperlyConfigured: there is no such module, or no app in it.
     """
     if isinstance(spec, LiteQueue):
         return spec
@@ -205,8 +205,8 @@ def reference_of(app: LiteQueue) -> str:
     ]
     if not candidates:
         raise ImproperlyConfigured(
-            f"{app!r} is not a name in any module, so no other process can import it; assign it to a module's variable, or "
-            "use pool='threads' or pool='solo'"
+            f"{app!r} is not a name in any module, so no other process can import it; assign it to a module's "
+            "variable, or use pool='threads' or pool='solo'"
         )
     return min(candidates, key=lambda candidate: candidate[0])[1]
 
@@ -240,7 +240,7 @@ def runtime(app: LiteQueue, eager: bool = False) -> Runtime:
     return Runtime(
         app=app,
         registry=app.tasks,
-        store=local.Proxy(lambda: app.store) if eager else app.store,  # type: ignore[arg-type]
+        store=local.Proxy(lambda: app.store) if eager else app.store,
         codec=app.codec,
         result_codec=app.result_codec,
         success_retention=success_retention,
@@ -286,7 +286,8 @@ class AppLoader:
         store = self.app.store
         if store.path == ":memory:":
             raise ImproperlyConfigured(
-                "a queue in memory cannot be shared with other processes; give the app a file, or use pool='threads' or 'solo'"
+                "a queue in memory cannot be shared with other processes; give the app a file, or use pool='threads' "
+                "or pool='solo'"
             )
         changes = {name: value for name, value in self.app.conf.changes.items() if _can_be_pickled(value)}
         return {

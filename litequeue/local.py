@@ -43,9 +43,9 @@ class Proxy:
     __slots__ = ("__weakref__", "_resolve")
     _resolve: Callable[[], Any]
 
-    __doc__ = _Forwarded("__doc__", __doc__)  # type: ignore[assignment]
-    __module__ = _Forwarded("__module__", __name__)  # type: ignore[assignment]
-    __dict__ = _Forwarded("__dict__", {})  # type: ignore[assignment]
+    __doc__ = _Forwarded("__doc__", __doc__)
+    __module__ = _Forwarded("__module__", __name__)
+    __dict__ = _Forwarded("__dict__", {})
     __name__ = _Forwarded("__name__", "Proxy")
     __qualname__ = "Proxy"
     __wrapped__ = _Forwarded("__wrapped__", None)
@@ -57,7 +57,7 @@ class Proxy:
         """The object itself."""
         return self._resolve()
 
-    @property
+    @property  # type: ignore[misc]  # `isinstance` asks for it; nobody sets it
     def __class__(self) -> Any:
         return type(self._get_current_object())
 

@@ -1,7 +1,7 @@
 """From a call to the record that is enqueued.
 
-`build` is the one place where the options of `apply_async` and `send_task` are read; `Preset` is what remains of them for
-a call without options, made once a task and kept until a setting changes, so that `delay()` is short.
+`build` is the one place where the options of `apply_async` and `send_task` are read; `Preset` is what remains of them
+for a call without options, made once a task and kept until a setting changes, so that `delay()` is short.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from litequeue import states
 from litequeue.core import clock
-from litequeue.core.state import IGNORED, REVOKED, TERMINAL, celery_state
+from litequeue.core.state import IGNORED, REVOKED, RUNNING, TERMINAL, celery_state
 from litequeue.exceptions import TaskRevokedError
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ def state_of(record: TaskRecord | None) -> str:
 
 
 def value_of(app: LiteQueue, record: TaskRecord) -> Any:
-    """The result: a value, an exception, or the meta of a custom state."""
+    """The result: a value, an exception, the meta of a custom state, or which process runs the task, as in Celery."""
+    if record.state == RUNNING and record.custom_state is None:
+        return {"pid": record.pid, "hostname": record.worker}
     if record.result is None:
         return TaskRevokedError("revoked") if record.state == REVOKED else None
     if record.result_serializer == ERROR:

@@ -1,7 +1,7 @@
 """Waiting for tasks, and reading what became of them.
 
-An `AsyncResult` is an id and the app whose file knows it. Everything it shows is read from the task's row; once the task
-has ended, the row is kept and not read again.
+An `AsyncResult` is an id and the app whose file knows it. Everything it shows is read from the task's row; once the
+task has ended, the row is kept and not read again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from types import GenericAlias
 
     from litequeue.app import LiteQueue
-    from litequeue.core.records import TaskRecord
+    from litequeue.core.records import AttemptRecord, TaskRecord
 
 
 class ResultBase:
@@ -60,7 +60,7 @@ class AsyncResult(ResultBase):
         self.id = id
         if app is not None:
             self.app = app
-        elif self.app is None:
+        elif not self.app:
             self.app = app_or_default()
         if parent is not None:
             self.parent = parent
@@ -90,7 +90,7 @@ class AsyncResult(ResultBase):
 
     @property
     def engine_state(self) -> str | None:
-        """The file's own, finer state (`litequeue.core.state`): waiting, scheduled, ready, running, …; None: not known."""
+        """The file's own, finer state, one of `litequeue.core.state.ALL`; None: it does not have the task."""
         record = self._record()
         return None if record is None else record.state
 
@@ -173,6 +173,11 @@ class AsyncResult(ResultBase):
         return self._field("attempt")  # type: ignore[no-any-return]
 
     @property
+    def history(self) -> list[AttemptRecord]:
+        """The attempts that did not succeed, oldest first: retries, failures, and processes that died."""
+        return self.app.store.attempts(self.id)
+
+    @property
     def queue(self) -> str | None:
         """Its queue."""
         return self._field("queue")  # type: ignore[no-any-return]
@@ -215,9 +220,9 @@ class AsyncResult(ResultBase):
 
         `timeout` is in seconds (TimeoutError; the task goes on); None waits for ever. With `propagate=False` the
         exception is returned. `on_interval()` is called each time the file was looked at in vain, at least every
-        `interval` seconds; the result is noticed at once whatever `interval` is. `callback(id, result)` is called in the
-        end. RuntimeError: called inside a task, without `disable_sync_subtasks=False`. `no_ack` and `on_message` mean
-        nothing here.
+        `interval` seconds; the result is noticed at once whatever `interval` is. `callback(id, result)` is called in
+        the end. RuntimeError: called inside a task, without `disable_sync_subtasks=False`. `no_ack` and `on_message`
+        mean nothing here.
         """
         if self.ignored:
             return None

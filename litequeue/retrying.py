@@ -1,7 +1,7 @@
 """`Task.retry`, and the retries that `autoretry_for` makes of exceptions.
 
-A retry is one update of the task's row: `Retry` carries what changes (`records.Rerun`), and the worker writes it when the
-attempt ends.
+A retry is one update of the task's row: `Retry` carries what changes (`records.Rerun`), and the worker writes it when
+the attempt ends.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class Task:
     name: str = None  # type: ignore[assignment]
     """Unique in the app; made of module and function where it is not given."""
     abstract: bool = True
-    typing: bool = None  # type: ignore[assignment]
+    typing: bool | None = None
     """Check the arguments against the function's parameters at the call; None: as the app's `strict_typing`."""
     app: LiteQueue = _App()  # type: ignore[assignment]
     request_stack: RequestStack
@@ -141,7 +141,7 @@ class Task:
     """Whether the task defines itself how it is called, so that `delay()` must ask it."""
 
     __bound__: bool = False
-    __header__: Callable[..., None] = None  # type: ignore[assignment]
+    __header__: Callable[..., None] | None = None
     """Raises the TypeError of a call with wrong arguments."""
     _app: LiteQueue | None = None
     _dump_models: Callable[[Any, Any], tuple[Any, Any]] | None = None
@@ -168,7 +168,8 @@ class Task:
         if not again:
             cls.annotate()
             cls.request_stack = RequestStack()
-        cls.throws = (cls.throws,) if isinstance(cls.throws, type) else tuple(cls.throws)
+        throws: Any = cls.throws
+        cls.throws = (throws,) if isinstance(throws, type) else tuple(throws)
         cls.overrides = frozenset(name for name in HANDLERS if getattr(cls, name) is not getattr(Task, name))
         cls.customised_calls = any(
             getattr(cls, name) is not getattr(Task, name) for name in ("apply_async", "AsyncResult", "shadow_name")
@@ -415,10 +416,10 @@ class Task:
     ) -> Retry:
         """Run this task again, under the same id: `raise self.retry(exc=exc)`.
 
-        After `countdown` seconds, or at `eta`, else after `default_retry_delay`; with `args` and `kwargs` where they are
-        given; with priority, headers and expiry as they were unless `options` name others. Always raises Retry, unless
-        `throw` is False: then it is returned, and the task is retried all the same. When `max_retries` (None: the
-        task's) is used up, raises `exc`, else MaxRetriesExceededError.
+        After `countdown` seconds, or at `eta`, else after `default_retry_delay`; with `args` and `kwargs` where they
+        are given; with priority, headers and expiry as they were unless `options` name others. Always raises Retry,
+        unless `throw` is False: then it is returned, and the task is retried all the same. When `max_retries` (None:
+        the task's) is used up, raises `exc`, else MaxRetriesExceededError.
         """
         from litequeue.retrying import retry
 
@@ -474,7 +475,7 @@ class Task:
 
     def AsyncResult(self, task_id: str, **kwargs: Any) -> AsyncResult:
         """The result of the task `task_id`."""
-        return self.app.AsyncResult(task_id, **kwargs)  # type: ignore[no-any-return]
+        return self.app.AsyncResult(task_id, **kwargs)
 
     @property
     def backend(self) -> Any:
@@ -485,7 +486,8 @@ class Task:
 
     @property
     def __name__(self) -> str:
-        return type(self).__name__
+        cls: type = type(self)
+        return cls.__name__
 
     def __repr__(self) -> str:
         return f"<@task: {self.name} of {self._app!r}>"

@@ -1,7 +1,7 @@
 """One thread of an app that watches for every result somebody wants to be told of.
 
-`AsyncResult.then` and `await result` hand their results over here; the thread starts with the first and ends a moment after
-the last, so that a program with a thousand results pending has one thread for them, and one with none has none.
+`AsyncResult.then` and `await result` hand their results over here; the thread starts with the first and ends a moment
+after the last, so that a program with a thousand results pending has one thread for them, and one with none has none.
 """
 
 from __future__ import annotations

@@ -113,10 +113,9 @@ def collect(results: list[Any], kill_at: int | None) -> tuple[list[dict[str, Any
 
 
 def kill_a_busy_process(results: list[Any]) -> int:
-    """SIGKILL the process that runs one of `results` now; returns its pid."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        for result in results[:100]:
+    """SIGKILL the process that runs the next of `results`; returns its pid."""
+    for result in results:
+        while not result.ready():
             running = result.info  # of a task that runs: {"pid": ..., "hostname": ...}
             if isinstance(running, dict) and "pid" in running:
                 os.kill(running["pid"], signal.SIGKILL)

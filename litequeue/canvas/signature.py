@@ -1,4 +1,4 @@
-"""A wish: which task to call, with which arguments and options. It is a dict, so that it can be a task's argument or result.
+"""A wish: which task to call, with which arguments and options. It is a dict, so that it can itself be an argument.
 
 {"task": name, "args": (), "kwargs": {}, "options": {}, "subtask_type": None, "immutable": False}
 """

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -30,12 +30,12 @@ class Invocation:
     notes: list[str] = field(default_factory=list)
     """What the command told the user on the way, each once."""
 
-    def note(self, text: str) -> None:
-        """One line on stderr, once; not with `--quiet`."""
+    def note(self, text: str, file: TextIO | None = None) -> None:
+        """One line on stderr (`file` where that has been redirected), once; not with `--quiet`."""
         if text not in self.notes:
             self.notes.append(text)
             if not self.quiet:
-                click.echo(f"litequeue: {text}", err=True)
+                click.echo(f"litequeue: {text}", file=file, err=True)
 
     def echo(self, text: str, *, nl: bool = True) -> None:
         """Text on stdout, unless `--quiet`."""

@@ -126,6 +126,8 @@ def run(argv: Sequence[str] | None = None, *, app: Any = None) -> int:
         return code if isinstance(code, int) else 0
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
+    except click.NoSuchOption as exc:
+        return _report(_no_such_option(exc), exc, EXIT_USAGE)
     except click.ClickException as exc:
         return _report(exc.format_message(), exc, EXIT_USAGE if isinstance(exc, click.UsageError) else EXIT_ERROR)
     except LiteQueueCommandException as exc:
@@ -138,6 +140,11 @@ def run(argv: Sequence[str] | None = None, *, app: Any = None) -> int:
         # Whoever read our output has gone (`litequeue ... | head`): stop without a word, also at the flush on exit.
         sys.stdout = sys.stderr = None
         return EXIT_ERROR
+
+
+def _no_such_option(exc: click.NoSuchOption) -> str:
+    near = difflib.get_close_matches(exc.option_name, exc.possibilities or (), n=1)
+    return f"no option {exc.option_name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
 def _report(message: str, exc: BaseException, code: int) -> int:

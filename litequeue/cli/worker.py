@@ -198,12 +198,23 @@ def _serve(app: Any, call: Invocation, options: WorkerOptions, loader: Loader, *
         # From here on what the app's modules and tasks print goes to the log.
         loader.set_up_logging(options)
         runtime = loader.load()
+        _warn_of_namesake(runtime, options.node, call, streams[1])
         if purge:
             _say(_purge(runtime, options), call, streams[0])
         _say(_banner(app, runtime, options), call, streams[0])
         return int(Worker(runtime, options, loader).run())
     finally:
         sys.stdout, sys.stderr = streams
+
+
+def _warn_of_namesake(runtime: Runtime, node: str, call: Invocation, stderr: TextIO) -> None:
+    """Two workers of one name get each other's remote commands, and nobody can tell them apart."""
+    from litequeue.core.process import is_alive
+
+    for other in runtime.store.processes():
+        if other.role == "worker" and other.worker == node and is_alive(other.identity) is not False:
+            text = f"process {other.identity.pid} is a worker named {node} too; give each its own name with -n"
+            call.note(text, file=stderr)
 
 
 def _say(text: str, call: Invocation, stdout: TextIO) -> None:

@@ -6,6 +6,7 @@ Needs the package pydantic (`pip install "litequeue[pydantic]"`).
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import types
 import typing
@@ -29,12 +30,12 @@ def wrap(
     ImproperlyConfigured: pydantic is not installed.
     """
     try:
-        from pydantic import BaseModel
+        base_model: Any = importlib.import_module("pydantic").BaseModel
     except ModuleNotFoundError as exc:
         raise ImproperlyConfigured(
-            f"task {name} is declared with pydantic=True, and pydantic is not installed; pip install 'litequeue[pydantic]'"
+            f"task {name} is declared with pydantic=True, and pydantic is not installed; install 'litequeue[pydantic]'"
         ) from exc
-    models = _Models(fun, bound, BaseModel)
+    models = _Models(fun, bound, base_model)
     context = {**(options["pydantic_context"] or {}), "celery_app": app, "celery_task_name": name}
     strict = bool(options["pydantic_strict"])
     dumping = {"mode": "json", **(options["pydantic_dump_kwargs"] or {})}
@@ -52,12 +53,12 @@ def wrap(
 
     def leave(value: Any) -> Any:
         expected = models.returned
-        if expected is not None and isinstance(value, BaseModel) and isinstance(value, expected):
+        if expected is not None and isinstance(value, expected):
             return value.model_dump(**dumping)
         return value
 
     def dump(key: str | None, value: Any) -> Any:
-        model = models.of(key, value) if key is not None and isinstance(value, BaseModel) else None
+        model = models.of(key, value) if key is not None and isinstance(value, base_model) else None
         if model is None:
             return value
         try:

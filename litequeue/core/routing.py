@@ -1,7 +1,7 @@
 """Which queue a task goes to.
 
-A route is what `task_routes` says of a task's name: a mapping of options (`queue`, `priority`, …) or the name of a queue.
-What the call itself says always comes before its route.
+A route is what `task_routes` says of a task's name: a mapping of options (`queue`, `priority`, …) or the name of a
+queue. What the call itself says always comes before its route.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def declared_queues(task_queues: Any) -> dict[str, Any]:
 
 
 class MapRoute:
-    """Routes by name: an exact name first, then globs (`feeds.*`) and compiled patterns in the order they were given."""
+    """Routes by name: an exact name first, then globs (`feeds.*`) and compiled patterns in the order of the table."""
 
     def __init__(self, table: Mapping[Any, Route] | Iterable[tuple[Any, Route]]) -> None:
         self.exact: dict[str, Route] = {}
@@ -99,7 +99,8 @@ def _prepare(route: Any, resolve: Callable[[str], Any]) -> RouteFunction:
         return lambda name, args=(), kwargs=None, options=None, task=None: older(name, args, kwargs)
     if not callable(route):
         raise ImproperlyConfigured(
-            f"task_routes: {route!r} is no router; write a dict of names, a list of dicts, a function or its dotted name"
+            f"task_routes: {route!r} is no router; write a dict of names, a list of dicts, a function or the dotted "
+            "name of one"
         )
     return route  # type: ignore[no-any-return]
 
@@ -142,7 +143,8 @@ class Router:
             return name
         there = ", ".join(self.queues) or self.default_queue
         raise QueueNotFound(
-            f"queue {name!r} is not in task_queues (there are: {there}); add it, or set task_create_missing_queues to True"
+            f"queue {name!r} is not in task_queues (there are: {there}); add it, or set task_create_missing_queues to "
+            "True"
         )
 
     def _lookup(

@@ -40,7 +40,7 @@ local = LocalZone()
 
 
 def zone(name: str | tzinfo | None, enable_utc: bool = True) -> tzinfo:
-    """The zone of an IANA name (or the zone itself); without one UTC, or, with `enable_utc` off, that of this machine."""
+    """The zone of an IANA name, or the zone itself; without one UTC, or that of this machine with `enable_utc` off."""
     if isinstance(name, tzinfo):
         return name
     if not name:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -54,25 +54,24 @@ def test_python_m_litequeue_is_litequeue() -> None:
 
 
 def test_help_imports_neither_the_commands_nor_the_app_nor_the_store() -> None:
-    done = python(
-        "-c",
-        "import sys; from litequeue.cli.main import run; run(['--help']); print(*sys.modules, sep='\\n', file=sys.stderr)",
-    )
+    script = "import sys; from litequeue.cli.main import run; run(['--help']); print(*sys.modules, file=sys.stderr)"
+    done = python("-c", script)
     loaded = set(done.stderr.split())
     heavy = {"apsw", "psutil", "filelock", "multiprocessing", "asyncio", "litequeue.app", "litequeue.cli.worker"}
     assert not heavy & loaded
 
 
-def test_help_is_quick() -> None:
-    """150 ms on an idle machine; a few tries, since this one may be busy."""
-    best = float("inf")
-    for _ in range(10):
-        started = time.perf_counter()
+def test_help_takes_less_than_150_ms_of_processor_time() -> None:
+    def spent() -> float:
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    times = []
+    for _ in range(5):
+        before = spent()
         python("-m", "litequeue", "--help")
-        best = min(best, time.perf_counter() - started)
-        if best < 0.150:
-            break
-    assert best < 0.150
+        times.append(spent() - before)
+    assert min(times) < 0.150
 
 
 @pytest.mark.parametrize(
@@ -80,8 +79,8 @@ def test_help_is_quick() -> None:
     [
         (["wroker"], "no command 'wroker'; did you mean 'worker'?"),
         (["xyzzy"], "no command 'xyzzy'; there are: worker, purge."),
-        (["--verson"], "Did you mean '--version'?"),
-        (["worker", "--cncurrency", "3"], "Did you mean '--concurrency'?"),
+        (["--verson"], "no option '--verson'; did you mean '--version'?"),
+        (["worker", "--cncurrency", "3"], "no option '--cncurrency'; did you mean '--concurrency'?"),
         (["-q"], "no command; there are"),
         (["worker", "-c", "many"], "'many' is not a number of slots; write a whole number, or auto"),
         (["worker", "-c", "-2"], "'-2' is not a number of slots"),
@@ -94,7 +93,6 @@ def test_help_is_quick() -> None:
         (["worker", "--autoscale", "a,b"], "is not max,min"),
         (["worker", "-D"], "stays in the foreground"),
         (["worker", "--uid", "www-data"], "systemd"),
-        (["worker", "stray"], "stray"),
         (["worker"], "no app given; write `litequeue -A proj ...`"),
         (["--workdir", "/no/such/folder", "-A", "x", "worker"], "/no/such/folder: No such file or directory"),
     ],

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -69,21 +72,51 @@ def test_a_warm_stop_finishes_what_runs_and_leaves_the_rest(
     assert project.app.store.processes() == []
 
 
-@pytest.mark.parametrize("pool", POOLS)
 @pytest.mark.parametrize(
-    "signals", [[signal.SIGINT, signal.SIGINT], [signal.SIGQUIT], [signal.SIGTERM, signal.SIGQUIT]]
+    "signals", [[signal.SIGINT, signal.SIGINT], [signal.SIGQUIT], [signal.SIGTERM, signal.SIGQUIT]], ids=str
 )
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_a_cold_stop_gives_everything_back_at_once(project: Project, pool: str, signals: list[signal.Signals]) -> None:
     running, waiting = project.hold("a"), project.send("add", 1, 1)
     worker = project.worker("-P", pool, "-c", "1").ready()
     project.started("a")
-    for number in signals:
-        if number is not signals[0] and pool != "solo":
+    for position, number in enumerate(signals):
+        if position:
             worker.said("Warm shutdown")
         worker.signal(number)
     assert worker.ended() == 1
-    assert project.engine_state(running) == project.engine_state(waiting) == "ready"
-    assert project.app.store.task(running.id).deaths == 0
+    assert_given_back(project, running, waiting)
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGQUIT], [signal.SIGTERM, signal.SIGQUIT]], ids=str)
+def test_a_cold_stop_interrupts_the_task_of_a_solo_worker(project: Project, signals: list[signal.Signals]) -> None:
+    running, waiting = project.hold("a"), project.send("add", 1, 1)
+    worker = project.worker("-P", "solo").ready()
+    project.started("a")
+    for number in signals:
+        worker.signal(number)
+    assert worker.ended() == 1
+    assert_given_back(project, running, waiting)
+
+
+def test_one_more_ctrl_c_interrupts_the_task_of_a_solo_worker(project: Project) -> None:
+    """Two signals of one kind that come at the same moment are one; so Ctrl-C is pressed until it is heard."""
+    running, waiting = project.hold("a"), project.send("add", 1, 1)
+    worker = project.worker("-P", "solo").ready()
+    project.started("a")
+
+    def press() -> bool:
+        worker.signal(signal.SIGINT)
+        return worker.process.poll() is not None
+
+    wait_until(press, "the end")
+    assert_given_back(project, running, waiting)
+
+
+def assert_given_back(project: Project, *results: Any) -> None:
+    """The tasks are as if they had never been claimed."""
+    assert {project.engine_state(result) for result in results} == {"ready"}
+    assert {project.app.store.task(result.id).deaths for result in results} == {0}
     assert project.app.store.processes() == []
 
 
@@ -378,6 +411,54 @@ def test_workdir_is_entered_first(project: Project) -> None:
     assert result.get(timeout=1) == 3
 
 
+def test_a_setting_may_be_given_at_the_end_of_the_line(project: Project) -> None:
+    done = project.run(
+        "-A", "proj", "worker", "--burst", "-P", "solo", "task_default_queue=mail", "worker.concurrency=3"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "mail (0 waiting)" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("assignment", "says"),
+    [
+        ("stray", "write name=value"),
+        ("worker_concurency=3", "worker_concurrency"),
+        ("durability=maybe", "durability"),
+    ],
+)
+def test_a_setting_that_is_wrong_is_a_usage_error(project: Project, assignment: str, says: str) -> None:
+    done = project.run("-A", "proj", "worker", assignment)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_namesake_is_pointed_out(project: Project) -> None:
+    first = project.worker("-c", "1", "-n", "w1@here").ready()
+    done = project.run("-A", "proj", "worker", "--burst", "-P", "solo", "-n", "w1@here")
+    assert done.returncode == 0
+    assert f"process {first.pid} is a worker named w1@here too" in done.stderr
+    first.signal(signal.SIGKILL).ended()
+    done = project.run("-A", "proj", "worker", "--burst", "-P", "solo", "-n", "w1@here")
+    assert "named" not in done.stderr
+
+
+def test_a_log_file_that_cannot_be_opened_is_one_line(project: Project) -> None:
+    done = project.run("-A", "proj", "worker", "-f", "no/such/folder/w.log")
+    assert done.returncode == 1
+    assert "no/such/folder/w.log" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_queue_in_memory_is_for_pools_in_one_process(project: Project) -> None:
+    done = project.run("-A", "proj", "-b", ":memory:", "worker", "-c", "1")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "memory" in done.stderr
+    assert project.run("-A", "proj", "-b", ":memory:", "worker", "-P", "solo", "--burst").returncode == 0
+
+
 def test_included_modules_are_imported_in_the_children_too(project: Project) -> None:
     (project.folder / "more.py").write_text(
         "from proj import app\n\n@app.task\ndef twice(x):\n    return 2 * x\n", encoding="utf-8"
@@ -449,9 +530,6 @@ def test_a_program_runs_its_own_worker(project: Project) -> None:
         'if __name__ == "__main__":\n    sys.exit(app.worker_main(["worker", "--burst", "-c", "1", "-P", "solo"]))\n'
     )
     result = project.send("add", 1, 2)
-    import subprocess
-    import sys
-
     done = subprocess.run(
         [sys.executable, "proj.py"],
         cwd=project.folder,

@@ -261,9 +261,9 @@ def test_a_queue_in_memory_is_refused_in_a_forked_child():
 
 def test_closing_and_reading_at_the_same_time_never_waits_for_ever(store):
     """A close (a fork closes too) takes the same locks in the same order as a read that opens."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
+
+    def child() -> None:
+        sys.setswitchinterval(1e-6)
         threads = [
             threading.Thread(target=lambda act=act: [act() for _ in range(500)], daemon=True)
             for act in (store.close, store.counts, store.counts)
@@ -271,7 +271,7 @@ def test_closing_and_reading_at_the_same_time_never_waits_for_ever(store):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(20)
+            thread.join(10)
             assert not thread.is_alive(), "two threads wait for each other"
-    finally:
-        sys.setswitchinterval(interval)
+
+    in_child(child)()

@@ -99,7 +99,7 @@ class Killer:
 
 
 def test_ten_thousand_tasks_under_fire(tmp_path):
-    """Two workers of two children each, two senders; a process is killed about every tenth of a second."""
+    """Two workers of two children each, two senders; a process is killed about every fifth of a second."""
     project = Project(tmp_path)
     workers = {name: project.worker(name, "-c", "2") for name in ("a", "b")}
     killer = Killer(project, workers)
@@ -107,17 +107,17 @@ def test_ten_thousand_tasks_under_fire(tmp_path):
     killed_senders = 0
     try:
         project.wait_for(lambda: len(project.processes(role="child")) == 4)
-        left = TASKS
-        while left > 0 or any(sender.poll() is None for sender in senders):
+        while len(project.sent()) < TASKS:
             senders = [sender for sender in senders if sender.poll() is None]
-            if len(senders) < 2 and left > 0:
-                senders.append(project.sender(min(TASKS // 8, left)))
-                left -= min(TASKS // 8, left)
-            time.sleep(killer.random.uniform(0.05, 0.15))
+            while len(senders) < 2:
+                senders.append(project.sender(TASKS // 8))
+            time.sleep(killer.random.uniform(0.1, 0.35))
             killer.kill_one()
             if senders and killer.random.random() < 0.05:
                 kill_group(senders.pop(0))
                 killed_senders += 1
+        for sender in senders:
+            sender.wait()
         deadline = time.monotonic() + 60
         while not project.ended(*project.sent()):
             assert time.monotonic() < deadline, f"{project.app.store.counts()}\n{project.outputs()}"
@@ -144,7 +144,7 @@ def test_ten_thousand_tasks_under_fire(tmp_path):
         f" senders; {verdict.ran_twice} ran twice, {verdict.lost_with_worker} lost with their worker (at most once)"
     )
     assert verdict.problems == [], project.outputs()
-    assert verdict.tasks > TASKS * 0.8
+    assert verdict.tasks >= TASKS
     assert killer.children > 3
 
 

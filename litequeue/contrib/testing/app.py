@@ -39,7 +39,7 @@ def TestApp(
     broker: Any = None,
     **kwargs: Any,
 ) -> LiteQueue:
-    """An app with a queue in memory, or in the file `broker`; `config` are settings that hold where nothing else does."""
+    """An app with a queue in memory, or in the file `broker`; `config` are defaults of its settings."""
     from litequeue.contrib.testing import tasks as tasks
 
     defaults = {**DEFAULT_TEST_CONFIG, **(config or {})}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from litequeue import shared_task
 
 
-@shared_task(name="celery.ping")
+@shared_task(name="celery.ping")  # type: ignore[untyped-decorator]
 def ping() -> str:
     """Return 'pong'."""
     return "pong"

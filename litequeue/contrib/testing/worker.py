@@ -57,5 +57,6 @@ def start_worker(
         test_worker_stopped.send(sender=app, worker=embedded.worker)
         if not stopped:
             raise RuntimeError(
-                f"the worker did not stop within {shutdown_timeout:g} s; pass a larger shutdown_timeout if its tasks take longer"
+                f"the worker did not stop within {shutdown_timeout:g} s; pass a larger shutdown_timeout if its tasks "
+                "take longer"
             )
