@@ -160,6 +160,7 @@ def maybe_evaluate(value: Any) -> Any:
 _this_thread = threading.local()
 _default_app: LiteQueue | None = None
 _latest: weakref.ref[LiteQueue] | None = None
+_fallback: LiteQueue | None = None
 _apps: weakref.WeakSet[LiteQueue] = weakref.WeakSet()
 _on_finalize: list[Callable[[LiteQueue], Any]] = []
 
@@ -183,15 +184,17 @@ def get_current_app() -> LiteQueue:
 
     Where a program has none at all, an app named `default` is made.
     """
+    global _fallback
     app: LiteQueue | None = getattr(_this_thread, "app", None) or _default_app
     if app is None and _latest is not None:
         app = _latest()
-    if app is None:
+    if app is not None:
+        return app
+    if _fallback is None:
         from litequeue.app import LiteQueue
 
-        app = LiteQueue("default", set_as_current=False)
-        set_default_app(app)
-    return app
+        _fallback = LiteQueue("default", set_as_current=False)
+    return _fallback
 
 
 def app_or_default(app: LiteQueue | None = None) -> LiteQueue:

@@ -196,11 +196,12 @@ class Task:
     @classmethod
     def add_around(cls, attr: str, around: Callable[[Any], Any]) -> None:
         """Replace the method `attr` by `around(method)`."""
+        static = any(isinstance(base.__dict__.get(attr), staticmethod) for base in cls.__mro__)
         original = getattr(cls, attr)
         original = getattr(original, "__wrapped__", None) or original
         wrapped = around(original)
         wrapped.__wrapped__ = original
-        setattr(cls, attr, wrapped)
+        setattr(cls, attr, staticmethod(wrapped) if static else wrapped)
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)

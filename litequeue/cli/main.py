@@ -124,7 +124,10 @@ def run(argv: Sequence[str] | None = None, *, app: Any = None) -> int:
             args=args or ["--help"], prog_name="litequeue", standalone_mode=False, obj=Invocation(app=app)
         )
         return code if isinstance(code, int) else 0
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as exc:
+        # click takes every EOFError for Ctrl-D at a question; its own questions raise Abort without a cause.
+        if isinstance(exc.__cause__, EOFError):
+            raise exc.__cause__ from None
         return EXIT_INTERRUPTED
     except click.NoSuchOption as exc:
         return _report(_no_such_option(exc), exc, EXIT_USAGE)

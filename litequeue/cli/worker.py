@@ -161,7 +161,7 @@ def _names(**attrs: Any) -> dict[str, Any]:
 def worker(call: Invocation, /, **given: Any) -> int:
     """Run the app's tasks until told to stop.
 
-    SETTING=VALUE sets any setting, as in worker_heartbeat_interval=5.
+    Global options, such as -A, may stand here too. SETTING=VALUE sets any setting, as in worker_heartbeat_interval=5.
 
     SIGTERM or Ctrl-C finishes what runs and gives back the rest; a second Ctrl-C, or SIGQUIT, gives back everything at
     once.

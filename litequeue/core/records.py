@@ -97,6 +97,13 @@ class Claimed(NamedTuple):
     """How many processes died while they ran it."""
 
 
+class Ticket(NamedTuple):
+    """Names one attempt of a claimed row."""
+
+    seq: int
+    attempt: int
+
+
 class Rerun(NamedTuple):
     """What a retry changes on the row; None leaves a field as it is."""
 

@@ -16,7 +16,6 @@ from typing import Any, Protocol
 from litequeue.core.records import (
     FULL,
     AttemptRecord,
-    Claimed,
     Encoded,
     NewProcess,
     NewTask,
@@ -25,6 +24,7 @@ from litequeue.core.records import (
     Rescued,
     Settled,
     TaskRecord,
+    Ticket,
 )
 
 
@@ -166,7 +166,7 @@ class Claimer(Protocol):
         back in `lost`.
         """
 
-    def release(self, holder: int, claims: Iterable[Claimed]) -> int:
+    def release(self, holder: int, tickets: Iterable[Ticket]) -> int:
         """Give back claims that were not started; they keep their place in the queue and count no attempt."""
 
     def wait_for_work(self, channel: Channel, timeout: float, interrupt: socket.socket | None = None) -> bool:

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import socket
+import struct
 import sys
 from collections.abc import Callable
 
@@ -18,19 +19,26 @@ from litequeue.core import process
 from litequeue.core.records import NewProcess
 from litequeue.store.contract import Channel
 from litequeue.utils.nodenames import set_process_number
+from litequeue.worker.batch import Tickets
 from litequeue.worker.consumer import Consumer
 from litequeue.worker.runtime import Loader, Runtime, WorkerOptions
 
 logger = logging.getLogger("litequeue.worker")
 
-UP = b"+"
-"""What a child sends when it is ready to claim."""
+UP = struct.Struct("<q")
+"""What a child sends when it is ready to claim: its number in the file."""
 STOP = b"."
 """What a supervisor sends to stop a child after its task."""
 
 
 def main(
-    loader: Loader, options: WorkerOptions, channel: Channel, control: socket.socket, parent: int, number: int
+    loader: Loader,
+    options: WorkerOptions,
+    channel: Channel,
+    control: socket.socket,
+    tickets: Tickets,
+    parent: int,
+    number: int,
 ) -> None:
     """Run one slot until the supervisor says stop, or is gone, or the child is to be recycled."""
     stop = StopRequest()
@@ -43,7 +51,7 @@ def main(
         channel,
     )
     try:
-        _serve(runtime, options, channel, control, holder, stop)
+        _serve(runtime, options, channel, control, tickets, holder, stop)
     finally:
         runtime.store.deregister(holder)
         runtime.store.close()
@@ -54,6 +62,7 @@ def _serve(
     options: WorkerOptions,
     channel: Channel,
     control: socket.socket,
+    tickets: Tickets,
     holder: int,
     stop: StopRequest,
 ) -> None:
@@ -67,6 +76,7 @@ def _serve(
         interrupt=control,
         before_claim=link.may_go_on,
         max_tasks=options.max_tasks_per_child,
+        tickets=tickets,
     )
 
     def end() -> None:
@@ -75,7 +85,7 @@ def _serve(
 
     stop.then(end)
     signals.worker_process_init.send(sender=None)
-    control.send(UP)
+    control.send(UP.pack(holder))
     try:
         consumer.run()
     finally:

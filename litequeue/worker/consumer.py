@@ -22,7 +22,7 @@ from litequeue import exceptions, signals
 from litequeue.core import clock
 from litequeue.core.records import Claimed, Outcome, Settled
 from litequeue.store.contract import Channel, Claimant
-from litequeue.worker.batch import Batch
+from litequeue.worker.batch import Batch, Tickets
 from litequeue.worker.executor import Executor
 from litequeue.worker.picker import BATCH_LIMIT, BatchPicker
 
@@ -54,15 +54,16 @@ class Consumer:
         interrupt: socket.socket | None = None,
         before_claim: Callable[[], bool] | None = None,
         max_tasks: int | None = None,
+        tickets: Tickets | None = None,
     ) -> None:
         """`interrupt` wakes an idle slot when it is readable; `before_claim` says before each claim whether to go on;
-        `max_tasks` is how many tasks the slot runs before `run` returns."""
+        `max_tasks` is how many tasks the slot runs before `run` returns; `tickets` are those that a supervisor sees."""
         self._store = runtime.store
         self._node = node
         self._picker = BatchPicker(runtime.registry)
         self._claimant = Claimant(holder=holder, worker=node, pid=os.getpid(), queues=queues, picker=self._picker)
         self._executor = Executor(runtime, node, holder)
-        self._batch = Batch()
+        self._batch = Batch(tickets)
         self._channel = channel
         self._interrupt = interrupt
         self._before_claim = before_claim
@@ -83,6 +84,7 @@ class Consumer:
         finally:
             self._watch.stop()
             self._hand_in()
+            self._batch.close()
 
     def stop(self) -> None:
         """Return from `run` after the task that runs now; callable from any thread and from a signal handler."""

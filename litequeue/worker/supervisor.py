@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from litequeue import exceptions, signals
 from litequeue.core import process
-from litequeue.core.records import NewProcess
+from litequeue.core.records import NewProcess, Ticket
 from litequeue.worker.consumer import Consumer
 from litequeue.worker.duties import Duty
 from litequeue.worker.duties.burst import Burst
@@ -73,7 +73,7 @@ class Worker:
             self._begin()
             self._serve()
         except exceptions.WorkerTerminate:
-            self._cold = True
+            self._cold, self._exit_code = True, 1
         except exceptions.OperationalError as error:
             self._failure, self._exit_code, self._cold = str(error), 1, True
         finally:
@@ -284,11 +284,21 @@ class Worker:
             for number in self._holders(pid):
                 self.runtime.store.deregister(number)
 
+    def release(self, holder: int, tickets: list[Ticket]) -> None:
+        """Give back what a child had claimed and cannot start."""
+        try:
+            self.runtime.store.release(holder, tickets)
+        except exceptions.OperationalError as error:  # the child holds them until it ends
+            logger.error("%s; %d claims wait for a stuck process", error, len(tickets))
+
     def _holders(self, pid: int | None) -> list[int]:
+        """The numbers of the child that had this pid. One that lives is not among them, whatever its exit code says."""
         return [
             record.id
             for record in self.runtime.store.processes()
-            if record.parent == self.holder and record.identity.pid == pid
+            if record.parent == self.holder
+            and record.identity.pid == pid
+            and process.is_alive(record.identity) is not True
         ]
 
     def _process_ids(self) -> list[int]:

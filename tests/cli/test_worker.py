@@ -170,6 +170,20 @@ def test_a_killed_child_is_replaced_and_its_task_runs_again(project: Project) ->
     assert worker.stop() == 0
 
 
+def test_the_death_of_the_fork_server_takes_no_task_from_a_living_child(project: Project) -> None:
+    running = project.hold("a")
+    worker = project.worker("-c", "1").ready()
+    runner = project.started("a")
+    os.kill(psutil.Process(runner).ppid(), signal.SIGKILL)
+    assert project.send("add", 1, 1, queue="celery").id
+    project.release("a")
+    assert running.get(timeout=20) == runner
+    record = project.app.store.task(running.id)
+    assert (record.attempt, record.deaths) == (1, 0)
+    assert project.send("add", 2, 2).get(timeout=20) == 4
+    assert worker.stop() == 0
+
+
 def test_children_of_a_killed_worker_finish_their_task_and_end(project: Project) -> None:
     running, waiting = project.hold("a"), project.send("add", 1, 1)
     worker = project.worker("-c", "1").ready()

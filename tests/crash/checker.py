@@ -96,7 +96,7 @@ def _check_row(
             verdict.problems.append(f"{name} was given up after {row.deaths} deaths")
     if len({run.attempt for run in starts}) != len(starts):
         verdict.problems.append(f"{name} started twice in one attempt: {starts}")
-    if len(starts) > 1:
+    if len(starts) > 1 + row.retries:
         verdict.ran_twice += 1
     for run in starts:
         outcome = row.ended.get(run.attempt)

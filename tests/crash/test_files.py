@@ -59,7 +59,9 @@ def other_program(path: Path, *statements: str) -> None:
 # What is in the file
 
 
-@pytest.mark.parametrize("garbage", [b"not a database", b"plain text, and more than a page of it\n" * 200, os.urandom(5000)])
+@pytest.mark.parametrize(
+    "garbage", [b"not a database", b"plain text, and more than a page of it\n" * 200, os.urandom(5000)]
+)
 def test_a_file_that_is_not_sqlite(tmp_path, garbage):
     path = tmp_path / "notes.txt"
     path.write_bytes(garbage)

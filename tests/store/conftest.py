@@ -12,7 +12,7 @@ import pytest
 
 from litequeue.core import clock, process, state
 from litequeue.core.ids import new_id
-from litequeue.core.records import Claimed, Encoded, NewProcess, NewTask, Outcome, Rerun
+from litequeue.core.records import Claimed, Encoded, NewProcess, NewTask, Outcome, Rerun, Ticket
 from litequeue.store import open_store
 from litequeue.store.contract import Channel, Claimant, Pick, Store, StoreOptions
 
@@ -73,6 +73,10 @@ class Driver:
 
 def succeed(claimed: Claimed, value: str = "3", prune_at: float | None = None) -> Outcome:
     return Outcome(claimed, state.SUCCEEDED, clock.now(), Encoded(value, "json"), prune_at=prune_at)
+
+
+def tickets(claims: tuple[Claimed, ...]) -> list[Ticket]:
+    return [Ticket(claimed.seq, claimed.attempt) for claimed in claims]
 
 
 def fail(claimed: Claimed) -> Outcome:

@@ -6,7 +6,7 @@ import pytest
 
 from litequeue.core import clock, state
 from litequeue.core.records import Encoded, Outcome, Rerun
-from tests.store.conftest import Driver, Takes, fail, retry, succeed
+from tests.store.conftest import Driver, Takes, fail, retry, succeed, tickets
 
 
 def test_settle_and_claim_share_a_transaction(driver: Driver) -> None:
@@ -116,8 +116,8 @@ def test_release_gives_a_claim_back_to_its_place(driver: Driver) -> None:
     first, second, third = driver.enqueue(driver.new(), driver.new(), driver.new())
     claimant = driver.claimant()
     claims = driver.store.claim(claimant, 2).claimed
-    assert driver.store.release(claimant.holder, claims) == 2
-    assert driver.store.release(claimant.holder, claims) == 0, "they are not held any more"
+    assert driver.store.release(claimant.holder, tickets(claims)) == 2
+    assert driver.store.release(claimant.holder, tickets(claims)) == 0, "they are not held any more"
     again = driver.store.claim(claimant, 3).claimed
     assert [c.id for c in again] == [first, second, third]
     assert [c.attempt for c in again] == [1, 1, 1], "a release counts no attempt"
@@ -186,7 +186,7 @@ def test_a_release_and_a_retry_wake_an_idle_slot(driver: Driver) -> None:
     claimant, idler = driver.claimant(), driver.claimant()
     claims = driver.store.claim(claimant, 1).claimed
     driver.store.claim(idler, 1)
-    driver.store.release(claimant.holder, claims)
+    driver.store.release(claimant.holder, tickets(claims))
     assert driver.store.wait_for_work(channel, 5)
     (claimed,) = driver.store.claim(claimant, 1).claimed
     driver.store.settle(claimant, [retry(claimed)])

@@ -70,9 +70,8 @@ def test_neighbours_of_a_poison_task_live(app: Any, run_worker: Callable[..., An
 
 
 def test_a_task_that_ends_its_process_is_lost_with_it(run_worker: Callable[..., Any]) -> None:
-    with run_worker(pool="prefork", concurrency=1):
-        with pytest.raises(WorkerLostError, match="exited with code 7"):
-            exit_process.delay(7).get(timeout=30)
+    with run_worker(pool="prefork", concurrency=1), pytest.raises(WorkerLostError, match="exited with code 7"):
+        exit_process.delay(7).get(timeout=30)
 
 
 def test_a_child_is_recycled_after_its_tasks(run_worker: Callable[..., Any]) -> None:

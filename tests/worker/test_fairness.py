@@ -20,9 +20,7 @@ def _teach(app: Any) -> None:
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
-def test_what_was_claimed_behind_a_slow_one_is_given_back(
-    app: Any, run_worker: Callable[..., Any], pool: str
-) -> None:
+def test_what_was_claimed_behind_a_slow_one_is_given_back(app: Any, run_worker: Callable[..., Any], pool: str) -> None:
     with run_worker(pool=pool, concurrency=2):
         _teach(app)
         started = time.time()
@@ -33,9 +31,7 @@ def test_what_was_claimed_behind_a_slow_one_is_given_back(
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
-def test_a_result_is_seen_though_its_neighbour_runs_on(
-    app: Any, run_worker: Callable[..., Any], pool: str
-) -> None:
+def test_a_result_is_seen_though_its_neighbour_runs_on(app: Any, run_worker: Callable[..., Any], pool: str) -> None:
     with run_worker(pool=pool, concurrency=1):
         _teach(app)
         first, second = app.enqueue_many([slow_at_times.s(0, 1), slow_at_times.s(2.0, 2)])
@@ -44,9 +40,7 @@ def test_a_result_is_seen_though_its_neighbour_runs_on(
         assert not second.ready()
 
 
-def test_a_hundred_quick_ones_beside_a_long_one(
-    app: Any, run_worker: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_a_hundred_quick_ones_beside_a_long_one(app: Any, run_worker: Callable[..., Any], tmp_path: Path) -> None:
     gate, log = tmp_path / "gate", tmp_path / "log"
     with run_worker(pool="prefork", concurrency=2):
         add.delay(1, 1).get(timeout=20)
@@ -67,9 +61,8 @@ def test_a_task_that_never_lets_go_of_the_interpreter_keeps_nobody_waiting(
             result.get(timeout=20)
         started = time.monotonic()
         results = app.enqueue_many([hog.s(150_000_000 if number == 3 else 1) for number in range(40)])
-        for number, result in enumerate(results):
-            if number != 3:
-                result.get(timeout=20)
+        for result in results[4:]:
+            result.get(timeout=20)
         others = time.monotonic() - started
         results[3].get(timeout=60)
         assert others < (time.monotonic() - started) / 2

@@ -12,7 +12,7 @@ import apsw
 from litequeue import exceptions
 from litequeue.core import clock, state
 from litequeue.core.failure import encode_exception
-from litequeue.core.records import NORMAL, Claimed, Outcome, Settled
+from litequeue.core.records import NORMAL, Claimed, Outcome, Settled, Ticket
 from litequeue.store.contract import Channel, Claimant, Pick
 from litequeue.store.sqlite.engine import LANE_SEPARATOR, Engine, fetch
 from litequeue.store.sqlite.wakeup import WorkChannel
@@ -338,12 +338,12 @@ class Lifecycle(Engine):
         RETURNING queue
     """
 
-    def release(self, holder: int, claims: Iterable[Claimed]) -> int:
+    def release(self, holder: int, tickets: Iterable[Ticket]) -> int:
         """Give back claims that were not started."""
         ready: dict[str, int] = {}
         with self._database.write(NORMAL) as connection:
-            for claimed in claims:
-                for (queue,) in fetch(connection, self._RELEASE, (claimed.seq, holder, claimed.attempt)):
+            for seq, attempt in tickets:
+                for (queue,) in fetch(connection, self._RELEASE, (seq, holder, attempt)):
                     ready[queue] = ready.get(queue, 0) + 1
             slots = self._idle_slots(connection) if ready else []
         if slots:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from litequeue import exceptions, signals
 from litequeue.core import clock
 from litequeue.worker import child
+from litequeue.worker.batch import Tickets
+from litequeue.worker.consumer import GIVE_BACK_AFTER
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -28,22 +30,44 @@ _PAUSE: Final = 0.5  # seconds after a child that died before it was up
 class Child:
     """One child process, as its supervisor sees it."""
 
-    def __init__(self, process: BaseProcess, control: socket.socket) -> None:
+    def __init__(self, process: BaseProcess, control: socket.socket, tickets: Tickets) -> None:
         self.process = process
         self.control = control
-        self.up = False
+        self.tickets = tickets
+        self.holder: int | None = None
+        """Its number in the file; None until it is up."""
         self.started_at = clock.monotonic()
+        self.seen = b""
+        """The first of its tickets, when we looked last."""
+        self.look_at = 0.0
+        """When to look at its tickets again."""
 
-    def hear(self) -> bool:
-        """Whether the child is up; it says so once."""
+    def hear(self) -> None:
+        """Notice that the child is up."""
         with suppress(BlockingIOError, ConnectionError):
-            self.up = self.up or self.control.recv(1) == child.UP
-        return self.up
+            message = self.control.recv(child.UP.size)
+            if len(message) == child.UP.size:
+                (self.holder,) = child.UP.unpack(message)
 
     def say_stop(self) -> None:
         """Ask the child to end after its task."""
         with suppress(OSError):
             self.control.send(child.STOP)
+
+    def is_stuck(self, now: float) -> bool:
+        """Whether its first ticket is still the one that it was GIVE_BACK_AFTER seconds ago."""
+        if now < self.look_at:
+            return False
+        first = self.tickets.first()
+        stuck = bool(first) and first == self.seen
+        self.seen = first
+        self.look_at = now + GIVE_BACK_AFTER if first else 0.0
+        return stuck
+
+    def close(self) -> None:
+        """Give the sockets up."""
+        self.control.close()
+        self.tickets.close()
 
 
 class PreforkPool:
@@ -65,7 +89,8 @@ class PreforkPool:
     def start(self) -> None:
         """Start as many children as the worker has slots."""
         if self._worker.options.start_method == "forkserver":
-            self._context.set_forkserver_preload(self._worker.loader.preload())
+            preload = ["litequeue.worker.child", *self._worker.loader.preload(), "litequeue.worker.zygote"]
+            self._context.set_forkserver_preload(preload)
         for _ in range(self._worker.options.concurrency):
             self._spawn()
 
@@ -75,34 +100,56 @@ class PreforkPool:
             signals.worker_before_create_process.send(sender=self)
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
+        tickets = Tickets()
         number = worker.next_child_number()
         process = self._context.Process(
             target=child.main,
-            args=(worker.loader, worker.options, worker.channel, theirs, worker.holder, number),
+            args=(worker.loader, worker.options, worker.channel, theirs, tickets, worker.holder, number),
             name=f"LiteQueueWorker-{number}",
             daemon=False,
         )
         process.start()
         theirs.close()
-        self._children.append(Child(process, ours))
+        tickets.close_writer()
+        self._children.append(Child(process, ours, tickets))
+
+    # Watching
 
     def watch(self, timeout: float) -> None:
-        """Wait for a child to come up or die, and act on it."""
-        controls = [each.control for each in self._children if not each.up]
-        sentinels = [each.process.sentinel for each in self._children]
-        wait([*controls, *sentinels, self._worker.interrupt], timeout)
+        """Wait for a child to come up, get stuck or die, and act on it."""
+        now = clock.monotonic()
+        looks = [each.look_at - now for each in self._children if each.look_at]
+        wait(self._sources(), max(0.0, min([timeout, *looks])))
+        now = clock.monotonic()
         for each in list(self._children):
-            if not each.up and each.hear():
-                self._bad_starts = 0
+            if each.holder is None:
+                each.hear()
             if not each.process.is_alive():
                 self._replace(each)
-            elif not each.up and clock.monotonic() - each.started_at > self._worker.options.proc_alive_timeout:
-                logger.error("Process %s (pid %s) did not come up; killing it", each.process.name, each.process.pid)
-                each.process.kill()
+            elif each.holder is None:
+                self._check_start(each, now)
+            elif each.is_stuck(now):
+                self._worker.release(each.holder, each.tickets.draw_all())
+
+    def _sources(self) -> list[Any]:
+        """What to wait for: a death, a signal, a word of a starting child, and the first ticket of the others."""
+        sources: list[Any] = [self._worker.interrupt]
+        for each in self._children:
+            sources.append(each.process.sentinel)
+            if each.holder is None:
+                sources.append(each.control)
+            elif not each.look_at:
+                sources.append(each.tickets.reader)
+        return sources
+
+    def _check_start(self, each: Child, now: float) -> None:
+        if now - each.started_at > self._worker.options.proc_alive_timeout:
+            logger.error("Process %s (pid %s) did not come up; killing it", each.process.name, each.process.pid)
+            each.process.kill()
 
     def _replace(self, dead: Child) -> None:
         self._children.remove(dead)
-        dead.control.close()
+        dead.close()
         dead.process.join()
         how = describe_exit(dead.process.exitcode)
         self._worker.bury_child(dead.process.pid, f"process {dead.process.pid} of {self._worker.options.node} {how}")
@@ -110,7 +157,9 @@ class PreforkPool:
             logger.error("Process %s (pid %s) %s", dead.process.name, dead.process.pid, how)
         if self._stopping:
             return
-        if not dead.up:
+        if dead.holder is not None:
+            self._bad_starts = 0
+        else:
             self._bad_starts += 1
             if self._bad_starts >= _BAD_STARTS:
                 self._worker.fail(f"{self._bad_starts} child processes in a row {how} before they were up")
@@ -120,7 +169,9 @@ class PreforkPool:
 
     def is_up(self) -> bool:
         """Whether every child can claim."""
-        return bool(self._children) and all(each.up for each in self._children)
+        return bool(self._children) and all(each.holder is not None for each in self._children)
+
+    # Stopping
 
     def stop(self) -> None:
         """Ask every child to end after its task."""
@@ -139,14 +190,10 @@ class PreforkPool:
             each.process.kill()
         for each in list(self._children):
             each.process.join()
-            each.control.close()
+            each.close()
             self._worker.release_child(each.process.pid)
             self._children.remove(each)
         return True
-
-    def pids(self) -> list[int]:
-        """The pids of the children."""
-        return [each.process.pid for each in self._children if each.process.pid is not None]
 
 
 def describe_exit(code: int | None) -> str:

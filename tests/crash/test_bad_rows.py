@@ -1,0 +1,241 @@
+"""A row that no client of ours wrote is set aside with its reason, and the worker goes on (P8)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from litequeue.exceptions import ContentDisallowed, DecodeError, InvalidTaskError
+
+from .project import Project
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="starts workers in process groups")
+
+DEEP = "[" * 5000 + "]" * 5000
+
+# What is wrong with the row, as column values, and a word of the reason that the row must end with.
+UNREADABLE: dict[str, tuple[dict[str, object], str]] = {
+    "payload is not JSON": ({"payload": "{not json"}, "DecodeError"),
+    "payload is empty": ({"payload": ""}, "DecodeError"),
+    "payload is binary garbage": ({"payload": b"\x00\xff\xfe garbage"}, "DecodeError"),
+    "payload is a number": ({"payload": 5}, "DecodeError"),
+    "payload is a float": ({"payload": 5.5}, "DecodeError"),
+    "payload is not a pair": ({"payload": "[1, 2, 3]"}, "DecodeError"),
+    "payload is a pair of the wrong things": ({"payload": "[1, 2]"}, "DecodeError"),
+    "payload is nested too deep": ({"payload": f"[[{DEEP}], {{}}]"}, "Error"),
+    "payload has a number that is too long": ({"payload": f"[[{'9' * 6000}], {{}}]"}, "Error"),
+    "payload has lone surrogates": ({"payload": '[["\\ud800"], {"x\\udfff": 1}]'}, ""),
+    "keywords that are no names": ({"payload": '[[], {"1 2": 3}]'}, "TypeError"),
+    "too many arguments": ({"payload": "[[1, 2, 3, 4, 5, 6], {}]"}, "TypeError"),
+    "unknown serializer": ({"serializer": "morse"}, "ContentDisallowed"),
+    "serializer that is not accepted": ({"serializer": "pickle", "payload": b"\x80\x04N."}, "ContentDisallowed"),
+    "serializer without a name": ({"serializer": ""}, "ContentDisallowed"),
+    "unknown compression": ({"compression": "squeeze"}, "DecodeError"),
+    "not compressed at all": ({"compression": "gzip"}, "DecodeError"),
+    "compressed garbage": ({"compression": "zlib", "payload": b"\x78\x9c garbage"}, "DecodeError"),
+    "headers are garbage": ({"headers": "{"}, ""),
+    "headers are a list": ({"headers": "[1]"}, "InvalidTaskError"),
+    "options are garbage": ({"options": "}{"}, ""),
+    "options are a number": ({"options": "7"}, "InvalidTaskError"),
+    "options are nested too deep": ({"options": DEEP}, ""),
+}
+
+# Odd, but nothing that keeps a task from running: it must succeed, or fail with a reason.
+ODD: dict[str, dict[str, object]] = {
+    "a reply port that is none": {"reply_port": 99_999_999},
+    "a negative reply port": {"reply_port": -1},
+    "options that shadow the request": {
+        "options": '{"id": "x", "args": 5, "children": 7, "pending_retry": 1, "task": []}'
+    },
+    "a time beyond every calendar": {"expires_at": 1e300},
+    "a time for later before time began": {"run_at": -1e300},
+    "an infinite time limit": {"time_limit": 1e300, "soft_time_limit": 1e300},
+    "a negative time limit": {"time_limit": -5.0, "soft_time_limit": -1.0},
+    "a priority that is none": {"priority": -7_000_000_000},
+    "retries that are none": {"retries": -3},
+    "many deaths": {"deaths": 10**12},
+    "an attempt beyond 64 bits": {"attempt": 2**63 - 1},
+    "a group that is none": {"group_id": "x" * 10_000, "group_index": -1},
+    "an origin in no encoding": {"origin": "\x00\x01\x02"},
+    "ignore_result that is none": {"ignore_result": 77},
+    "an id in no form": {"id": "'; DROP TABLE litequeue_tasks; --"},
+    "an id that is empty": {"id": ""},
+    "an id of a megabyte": {"id": "i" * 1_000_000},
+    "a custom state in no form": {"custom_state": "\n\x00"},
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A project with a worker of one child, through which every bad row goes."""
+    made = Project(tmp_path_factory.mktemp("bad_rows"))
+    made.app.store.counts()
+    with made.running("a", slots=1):
+        yield made
+
+
+def write_row(path: Path, **columns: object) -> str:
+    """Put a row into the file by SQL: a good one, but for `columns`. Returns its id."""
+    row: dict[str, object] = {
+        "id": f"bad-{write_row.count}",
+        "name": "proj.returns",
+        "queue": "celery",
+        "lane": "celery",
+        "priority": 0,
+        "state": "ready",
+        "payload": "[[1], {}]",
+        "serializer": "json",
+        "ignore_result": 0,
+        "retries": 0,
+        "enqueued_at": 0.0,
+    }
+    write_row.count += 1
+    row.update(columns)
+    db = apsw.Connection(str(path))
+    db.set_busy_timeout(5000)
+    db.execute(
+        f"INSERT INTO litequeue_tasks ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", tuple(row.values())
+    )
+    db.close()
+    return str(row["id"])
+
+
+write_row.count = 0
+
+
+def child_pids(project: Project) -> list[int]:
+    return [record.identity.pid for record in project.processes(role="child")]
+
+
+@pytest.mark.parametrize("what", UNREADABLE)
+def test_an_unreadable_row_is_failure_with_its_reason(project, what):
+    """The same child goes on: it did not die of the row."""
+    columns, reason = UNREADABLE[what]
+    children = child_pids(project)
+    bad = write_row(project.queue, **columns)
+    good = project.app.send_task("proj.returns", (what,))
+    assert good.get(timeout=20) == what
+    project.wait_for(lambda: project.ended(bad), 10)
+    record = project.app.store.task(bad)
+    assert child_pids(project) == children
+    assert record.deaths == 0
+    if what == "payload has lone surrogates":
+        return  # readable, and a task may be given such text; what counts is that the child lives
+    assert record.state == "failed"
+    error = json.loads(record.result)
+    assert reason in error["type"]
+    assert error["text"]
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_an_odd_row_ends_and_harms_nobody(project, what):
+    children = child_pids(project)
+    bad = write_row(project.queue, **ODD[what])
+    good = project.app.send_task("proj.returns", (what,))
+    assert good.get(timeout=20) == what
+    project.wait_for(lambda: project.ended(bad) or project.app.store.task(bad) is None, 10)
+    assert child_pids(project) == children
+    record = project.app.store.task(bad)
+    assert record is None or record.state in {"succeeded", "failed", "revoked"}
+
+
+@pytest.mark.parametrize("name", ["proj.nobody_has_this", "", "x" * 100_000, "a\tb", "proj.returns "])
+def test_an_unknown_name_waits_and_is_seen(project, name):
+    """It is not discarded: it waits for a worker that knows it, and holds nobody up."""
+    children = child_pids(project)
+    bad = write_row(project.queue, name=name)
+    good = project.app.send_task("proj.returns", (1,))
+    assert good.get(timeout=20) == 1
+    assert project.app.store.task(bad).state == "ready"
+    assert child_pids(project) == children
+    assert project.app.store.revoke([bad]) == (bad,)
+
+
+@pytest.mark.parametrize("value", ["\udcff", "\x00", "x" * 2_000_000, "\ud83d"])
+def test_an_exception_with_odd_text_is_failure_and_not_a_dead_child(project, value):
+    """File names come as lone surrogates, and end up in messages and tracebacks."""
+    children = child_pids(project)
+    bad = write_row(project.queue, name="proj.raises", payload=json.dumps([[value], {}]))
+    project.wait_for(lambda: project.ended(bad), 20)
+    record = project.app.store.task(bad)
+    assert record.state == "failed"
+    assert json.loads(record.result)["type"] == "ValueError"
+    assert child_pids(project) == children
+
+
+@pytest.mark.parametrize("value", ["\udcff", "\x00", {"a\udcff": 1}])
+def test_a_result_with_odd_text_is_kept_or_is_failure_and_not_a_dead_child(project, value):
+    children = child_pids(project)
+    bad = write_row(project.queue, payload=json.dumps([[value], {}]))
+    project.wait_for(lambda: project.ended(bad), 20)
+    record = project.app.store.task(bad)
+    assert record.state in {"succeeded", "failed"}
+    if record.state == "succeeded":
+        assert project.app.AsyncResult(bad).get(timeout=5) == value
+    assert child_pids(project) == children
+
+
+PROCESS_ROW = {
+    "worker": "x@y",
+    "role": "child",
+    "parent": 1,
+    "host": "another",
+    "boot": "b",
+    "namespace": "n",
+    "pid": 1,
+    "started": "1",
+    "port": None,
+    "queues": '["celery"]',
+    "idle": 1,
+    "started_at": 0.0,
+    "heartbeat_at": 4e9,
+    "info": "{}",
+}
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"queues": "not json", "port": 5},
+        {"queues": "7", "port": 5},
+        {"port": 99_999_999},
+        {"port": -1},
+        {"idle": 10**15, "port": 9},
+        {"info": "not json"},
+        {"info": "[]"},
+        {"heartbeat_at": 1e300},
+        {"pid": -1, "host": os.uname().nodename},
+    ],
+    ids=str,
+)
+def test_a_bad_row_of_processes_stops_nobody(project, columns):
+    """Sending, running and looking go on."""
+    row = {**PROCESS_ROW, **columns}
+    db = apsw.Connection(str(project.queue))
+    db.set_busy_timeout(5000)
+    db.execute(
+        f"INSERT INTO litequeue_processes ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", tuple(row.values())
+    )
+    number = db.last_insert_rowid()
+    try:
+        assert project.app.send_task("proj.returns", (1,)).get(timeout=20) == 1
+        assert project.app.store.processes()
+    finally:
+        db.execute("DELETE FROM litequeue_processes WHERE id = ?", (number,))
+        db.close()
+
+
+def test_every_reason_is_an_exception_of_ours(project):
+    """What a client sees with `get()` names the trouble."""
+    for columns, kind in [
+        ({"payload": "{"}, DecodeError),
+        ({"serializer": "morse"}, ContentDisallowed),
+        ({"headers": "[1]"}, InvalidTaskError),
+    ]:
+        with pytest.raises(kind):
+            project.app.AsyncResult(write_row(project.queue, **columns)).get(timeout=20)
