@@ -18,6 +18,9 @@ NORMAL: Final = "normal"
 
 DURABILITIES: Final = (FULL, NORMAL)
 
+ERROR: Final = "error"
+"""The serializer name of an error record (`core.failure`)."""
+
 Stored = str | bytes
 """An encoded value: text where the serializer gives text and nothing compressed it, else bytes."""
 

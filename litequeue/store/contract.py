@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from litequeue.core.records import (
     FULL,
     AttemptRecord,
+    Claimed,
     Encoded,
     NewProcess,
     NewTask,
@@ -190,6 +191,9 @@ class Supervisor(Protocol):
 
     def deregister(self, process_id: int) -> Rescued:
         """Take a process out; what it still held is given back, without a death being counted."""
+
+    def held(self, process_id: int) -> list[Claimed]:
+        """What the process holds now."""
 
     def bury(self, process_id: int, reason: str, max_deaths: int) -> Rescued:
         """Take back what a dead process held.

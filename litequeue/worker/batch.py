@@ -1,9 +1,9 @@
 """What one slot has claimed and not started, and finished and not settled.
 
-For every claim of a batch there is a ticket in a socket. Whoever draws the ticket decides what becomes of the claim: the
-slot, which runs it; its watch thread, which gives it back when the task before it runs long; or the supervisor, which does
-so when that task does not even let the watch thread run. Drawing is one `recv`, so the kernel sees to it that a ticket is
-drawn once, and a process that dies leaves no lock behind.
+For every claim of a batch there is a ticket in a socket. Whoever draws the ticket decides what becomes of the claim:
+the slot, which runs it; its watch thread, which gives it back when the task before it runs long; or the supervisor,
+which does so when that task does not even let the watch thread run. Drawing is one `recv`, so the kernel sees to it
+that a ticket is drawn once, and a process that dies leaves no lock behind.
 """
 
 from __future__ import annotations

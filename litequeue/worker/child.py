@@ -19,6 +19,7 @@ from litequeue.core import process
 from litequeue.core.records import NewProcess
 from litequeue.store.contract import Channel
 from litequeue.utils.nodenames import set_process_number
+from litequeue.worker import limits
 from litequeue.worker.batch import Tickets
 from litequeue.worker.consumer import Consumer
 from litequeue.worker.runtime import Loader, Runtime, WorkerOptions
@@ -77,7 +78,9 @@ def _serve(
         before_claim=link.may_go_on,
         max_tasks=options.max_tasks_per_child,
         tickets=tickets,
+        limiter=limits.ToSupervisor(control, options),
     )
+    limits.raise_in_task(consumer.executor)
 
     def end() -> None:
         consumer.stop()

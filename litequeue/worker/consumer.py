@@ -27,6 +27,7 @@ from litequeue.worker.executor import Executor
 from litequeue.worker.picker import BATCH_LIMIT, BatchPicker
 
 if TYPE_CHECKING:
+    from litequeue.worker.limits import Limiter
     from litequeue.worker.runtime import Runtime
 
 logger = logging.getLogger("litequeue.worker")
@@ -55,14 +56,17 @@ class Consumer:
         before_claim: Callable[[], bool] | None = None,
         max_tasks: int | None = None,
         tickets: Tickets | None = None,
+        limiter: Limiter,
     ) -> None:
         """`interrupt` wakes an idle slot when it is readable; `before_claim` says before each claim whether to go on;
-        `max_tasks` is how many tasks the slot runs before `run` returns; `tickets` are those that a supervisor sees."""
+        `max_tasks` is how many tasks the slot runs before `run` returns; `tickets` are those that a supervisor sees;
+        `limiter` is told of each task that starts."""
         self._store = runtime.store
         self._node = node
         self._picker = BatchPicker(runtime.registry)
         self._claimant = Claimant(holder=holder, worker=node, pid=os.getpid(), queues=queues, picker=self._picker)
-        self._executor = Executor(runtime, node, holder)
+        self.executor = Executor(runtime, node, holder)
+        self._limiter = limiter
         self._batch = Batch(tickets)
         self._channel = channel
         self._interrupt = interrupt
@@ -111,15 +115,18 @@ class Consumer:
         return settled
 
     def _run_batch(self, claims: tuple[Claimed, ...]) -> None:
-        batch, learn, run = self._batch, self._picker.learn, self._executor.run
+        batch, learn, run, limiter = self._batch, self._picker.learn, self.executor.run, self._limiter
         if len(claims) > 1:
             self._watch.start()
         batch.add(claims)
         while not self._stopping and (claimed := batch.start()) is not None:
             if not self._picker.is_quick(claimed.name):
                 self.settle_now(0.0)
+            limited = limiter.begin(claimed)
             started = time.perf_counter()
             outcome = run(claimed)
+            if limited:
+                limiter.end()
             learn(claimed.name, time.perf_counter() - started)
             batch.finish(outcome)
             self.settle_now(SETTLE_WITHIN)

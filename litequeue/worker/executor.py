@@ -19,7 +19,7 @@ from litequeue import exceptions, signals
 from litequeue.core import clock, state
 from litequeue.core.context import Context, current_tasks
 from litequeue.core.failure import ExceptionInfo, encode_exception
-from litequeue.core.records import Claimed, Encoded, Outcome, Rerun
+from litequeue.core.records import ERROR, Claimed, Encoded, Outcome, Rerun
 
 if TYPE_CHECKING:
     import asyncio
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from litequeue.worker.runtime import Runnable, Runtime
 
 logger = logging.getLogger("litequeue.worker.trace")
-
-ERROR = "error"
-"""The serializer name of an error record (`core.failure`)."""
 
 
 class Run(NamedTuple):
@@ -52,6 +49,8 @@ class Executor:
         self._holder = holder
         self._decode_call = runtime.codec.decode_call
         self._loops = threading.local()
+        self.interruptible = False
+        """Whether a soft time limit may be raised now: the task itself runs."""
 
     def run(self, claimed: Claimed, *, eager: bool = False) -> Outcome:
         """Run the task of `claimed` in this thread, and say how it ended. Raises only what ends the process."""
@@ -88,13 +87,16 @@ class Executor:
         try:
             if "before_start" in overrides:
                 task.before_start(claimed.id, args, kwargs)
+            self.interruptible = True
             value = (task if "__call__" in overrides else task.run)(*args, **kwargs)
             if value.__class__ is CoroutineType:
                 value = self._await(value)
+            self.interruptible = False
             if "pending_retry" in request.__dict__:
                 raise request.pending_retry
             outcome = self._success(claimed, value)
         except BaseException as error:
+            self.interruptible = False
             value = error
             outcome = self._raised(run, error)
         else:

@@ -18,8 +18,10 @@ from contextlib import suppress
 from typing import Any, Final
 
 from litequeue import exceptions, signals
-from litequeue.core import process
-from litequeue.core.records import NewProcess, Ticket
+from litequeue.core import clock, process, state
+from litequeue.core.failure import encode_exception
+from litequeue.core.records import ERROR, Encoded, NewProcess, Outcome, Ticket
+from litequeue.store.contract import Claimant
 from litequeue.worker.consumer import Consumer
 from litequeue.worker.duties import Duty
 from litequeue.worker.duties.burst import Burst
@@ -27,6 +29,8 @@ from litequeue.worker.duties.heartbeat import Heartbeat
 from litequeue.worker.duties.poller import Poller
 from litequeue.worker.duties.pruner import Pruner
 from litequeue.worker.duties.rescuer import Rescuer, report
+from litequeue.worker.limits import Without, check_pool
+from litequeue.worker.picker import BatchPicker
 from litequeue.worker.pools import make_pool
 from litequeue.worker.runtime import Loader, Runtime, WorkerOptions
 
@@ -53,6 +57,7 @@ class Worker:
         self.interrupt, self._interrupter = socket.socketpair()
         self.interrupt.setblocking(False)
         self._interrupter.setblocking(False)
+        check_pool(options)
         self._pool = make_pool(self)
         self._duties: list[Duty] = []
         self._signals: deque[str] = deque()
@@ -262,6 +267,7 @@ class Worker:
             channel=self.channel,
             interrupt=interrupt,
             before_claim=before_claim,
+            limiter=Without(self.options.pool),
         )
 
     def next_child_number(self) -> int:
@@ -278,6 +284,18 @@ class Worker:
         except exceptions.StoreBusy as error:
             logger.error("%s; what the process held is rescued later", error)
 
+    def time_out(self, holder: int, ticket: Ticket, limit: float) -> None:
+        """End the task of a child that was killed at the hard limit of `limit` seconds."""
+        store, retention = self.runtime.store, self.runtime.failure_retention
+        now = clock.now()
+        for claimed in store.held(holder):
+            if (claimed.seq, claimed.attempt) == ticket:
+                logger.error("Hard time limit (%ss) exceeded for %s[%s]", limit, claimed.name, claimed.id)
+                error = Encoded(encode_exception(exceptions.TimeLimitExceeded(limit)), ERROR)
+                prune_at = None if retention is None else now + retention
+                outcome = Outcome(claimed, state.FAILED, now, error, None, prune_at)
+                store.settle(self._claimant(holder), [outcome])
+
     def release_child(self, pid: int | None) -> None:
         """Give back what a child held that was stopped by request: no death is counted."""
         with suppress(exceptions.OperationalError):  # the next worker rescues it
@@ -290,6 +308,16 @@ class Worker:
             self.runtime.store.release(holder, tickets)
         except exceptions.OperationalError as error:  # the child holds them until it ends
             logger.error("%s; %d claims wait for a stuck process", error, len(tickets))
+
+    def _claimant(self, holder: int) -> Claimant:
+        """In the name of a child that is no more."""
+        return Claimant(
+            holder=holder,
+            worker=self.options.node,
+            pid=os.getpid(),
+            queues=self.options.queues,
+            picker=BatchPicker(self.runtime.registry),
+        )
 
     def _holders(self, pid: int | None) -> list[int]:
         """The numbers of the child that had this pid. One that lives is not among them, whatever its exit code says."""

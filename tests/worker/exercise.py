@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from litequeue import LiteQueue
-from litequeue.exceptions import Ignore, Reject
+from litequeue.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 
 app = LiteQueue("exercise", set_as_current=False)
 
@@ -150,3 +150,15 @@ def progress(self: Any, path: str) -> str:
     while not os.path.exists(path):
         time.sleep(0.002)
     return "end"
+
+
+@app.task(bind=True)
+def overtime(self: Any, path: str, catch: bool = False) -> str:
+    try:
+        while not os.path.exists(path):
+            time.sleep(0.002)
+    except SoftTimeLimitExceeded:
+        if not catch:
+            raise
+        return "caught"
+    return "in time"

@@ -11,7 +11,7 @@ import apsw
 from litequeue import exceptions
 from litequeue.core import clock, process
 from litequeue.core.failure import encode_exception
-from litequeue.core.records import NORMAL, Identity, NewProcess, ProcessRecord, Rescued
+from litequeue.core.records import NORMAL, Claimed, Identity, NewProcess, ProcessRecord, Rescued
 from litequeue.store.contract import Channel
 from litequeue.store.sqlite.engine import LANE_SEPARATOR, Engine, fetch
 from litequeue.store.sqlite.wakeup import WorkChannel, bind
@@ -68,6 +68,13 @@ class Processes(Engine):
             connection.executemany(self._HEARTBEAT, ((now, process_id) for process_id in process_ids))
 
     # What a process held when it ended
+
+    _HELD_CLAIMS = f"SELECT {', '.join(Claimed._fields)} FROM litequeue_tasks WHERE state = 'running' AND holder = ?"
+
+    def held(self, process_id: int) -> list[Claimed]:
+        """What the process holds now."""
+        with self._database.read() as connection:
+            return [Claimed._make(row) for row in fetch(connection, self._HELD_CLAIMS, (process_id,))]
 
     def deregister(self, process_id: int) -> Rescued:
         """Take a process out that ended in order."""

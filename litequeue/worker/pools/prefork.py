@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import signal
 import socket
 from contextlib import suppress
@@ -15,6 +16,7 @@ from litequeue.core import clock
 from litequeue.worker import child
 from litequeue.worker.batch import Tickets
 from litequeue.worker.consumer import GIVE_BACK_AFTER
+from litequeue.worker.limits import MESSAGE, SOFT_SIGNAL, Deadline
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -41,13 +43,34 @@ class Child:
         """The first of its tickets, when we looked last."""
         self.look_at = 0.0
         """When to look at its tickets again."""
+        self.deadline = Deadline()
+        self.timed_out = 0.0
+        """The hard limit in seconds at which it was killed."""
 
     def hear(self) -> None:
-        """Notice that the child is up."""
+        """Take what the child says: that it is up, then each start and end of a task with limits."""
         with suppress(BlockingIOError, ConnectionError):
-            message = self.control.recv(child.UP.size)
-            if len(message) == child.UP.size:
-                (self.holder,) = child.UP.unpack(message)
+            if self.holder is None:
+                message = self.control.recv(child.UP.size)
+                if len(message) == child.UP.size:
+                    (self.holder,) = child.UP.unpack(message)
+            while self.holder is not None:
+                message = self.control.recv(MESSAGE.size)
+                if len(message) < MESSAGE.size:
+                    return
+                self.deadline.hear(message)
+
+    def keep_limits(self, now: float) -> None:
+        """Do what is due at a time limit."""
+        deadline = self.deadline
+        if deadline.hard_at and now >= deadline.hard_at:
+            self.timed_out, deadline.hard_at = deadline.hard, 0.0
+            self.process.kill()
+        elif deadline.soft_at and now >= deadline.soft_at:
+            deadline.soft_at = 0.0
+            logger.warning("Soft time limit (%ss) exceeded in %s", deadline.soft, self.process.name)
+            if SOFT_SIGNAL is not None and self.process.pid is not None:
+                os.kill(self.process.pid, SOFT_SIGNAL)
 
     def say_stop(self) -> None:
         """Ask the child to end after its task."""
@@ -118,27 +141,26 @@ class PreforkPool:
     def watch(self, timeout: float) -> None:
         """Wait for a child to come up, get stuck or die, and act on it."""
         now = clock.monotonic()
-        looks = [each.look_at - now for each in self._children if each.look_at]
-        wait(self._sources(), max(0.0, min([timeout, *looks])))
+        times = [at for each in self._children for at in (each.look_at, each.deadline.next_at()) if at]
+        wait(self._sources(), max(0.0, min([now + timeout, *times]) - now))
         now = clock.monotonic()
         for each in list(self._children):
-            if each.holder is None:
-                each.hear()
+            each.hear()
             if not each.process.is_alive():
                 self._replace(each)
             elif each.holder is None:
                 self._check_start(each, now)
-            elif each.is_stuck(now):
-                self._worker.release(each.holder, each.tickets.draw_all())
+            else:
+                each.keep_limits(now)
+                if each.is_stuck(now):
+                    self._worker.release(each.holder, each.tickets.draw_all())
 
     def _sources(self) -> list[Any]:
-        """What to wait for: a death, a signal, a word of a starting child, and the first ticket of the others."""
+        """What to wait for: a signal, a death, a word of a child, and the first ticket of a batch."""
         sources: list[Any] = [self._worker.interrupt]
         for each in self._children:
-            sources.append(each.process.sentinel)
-            if each.holder is None:
-                sources.append(each.control)
-            elif not each.look_at:
+            sources += (each.process.sentinel, each.control)
+            if each.holder is not None and not each.look_at:
                 sources.append(each.tickets.reader)
         return sources
 
@@ -149,9 +171,12 @@ class PreforkPool:
 
     def _replace(self, dead: Child) -> None:
         self._children.remove(dead)
+        dead.hear()
         dead.close()
         dead.process.join()
         how = describe_exit(dead.process.exitcode)
+        if dead.timed_out and dead.holder is not None and dead.deadline.ticket is not None:
+            self._worker.time_out(dead.holder, dead.deadline.ticket, dead.timed_out)
         self._worker.bury_child(dead.process.pid, f"process {dead.process.pid} of {self._worker.options.node} {how}")
         if dead.process.exitcode != 0:
             logger.error("Process %s (pid %s) %s", dead.process.name, dead.process.pid, how)
