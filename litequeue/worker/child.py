@@ -12,7 +12,9 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
 
 from litequeue import signals
 from litequeue.core import process
@@ -95,6 +97,35 @@ def _serve(
         signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=0)
 
 
+_GROUP_SIGNALS: Final = frozenset(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP") if hasattr(signal, name)
+)
+"""What a terminal or a service manager sends to every process of the group at once."""
+
+
+@contextmanager
+def signals_blocked() -> Iterator[None]:
+    """Start processes in which signals to the group wait until `unblock_signals`.
+
+    The fork server keeps them blocked for good: `multiprocessing` learns through it how children end, and would take
+    living ones for dead if a signal ended it. A child lets them in once it can answer them.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _GROUP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def unblock_signals() -> None:
+    """Let the signals in that were blocked when this process was started."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _GROUP_SIGNALS)
+
+
 class StopRequest:
     """What signals mean to a child: SIGTERM, which a stop of the whole group sends, ends it after its task.
 
@@ -108,6 +139,7 @@ class StopRequest:
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), signal.SIG_IGN)
         signal.signal(signal.SIGTERM, self._ask)
+        unblock_signals()
 
     def _ask(self, *_: object) -> None:
         self._asked = True

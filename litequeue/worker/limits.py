@@ -74,9 +74,7 @@ class Without:
         limited = claimed.time_limit is not None or claimed.soft_time_limit is not None
         if limited and claimed.name not in self._told:
             self._told.add(claimed.name)
-            logger.warning(
-                "The time limits of %s are not kept: pool %s cannot; prefork can", claimed.name, self._pool
-            )
+            logger.warning("The time limits of %s are not kept: pool %s cannot; prefork can", claimed.name, self._pool)
         return False
 
     def end(self) -> None:

@@ -14,7 +14,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from types import TracebackType
 from typing import Any
 
@@ -243,12 +243,9 @@ class Database:
 
     def close(self) -> None:
         """Close the connections; the next call opens them again."""
-        with self._lock:
-            if self._read_lock is self._lock:
-                self._close()
-                return
-            with self._read_lock:
-                self._close()
+        # Always the read lock first: a reader that finds the file closed opens it under both.
+        with self._read_lock, self._lock if self._lock is not self._read_lock else nullcontext():
+            self._close()
 
     def _close(self) -> None:
         for connection in (self._reader, self._writer):
@@ -266,15 +263,13 @@ class Database:
     def before_fork(self) -> None:
         """Close the connections, unless a transaction is open: then the child may not use the queue."""
         own = self._owner == threading.get_ident()
-        if own or not self._lock.acquire(timeout=_FORK_WAIT):
+        if own or not self._read_lock.acquire(timeout=_FORK_WAIT):
             self._forked_inside = True
-            return
-        if self._read_lock is self._lock or self._read_lock.acquire(timeout=_FORK_WAIT):
-            if not self.memory:
-                self._close()
-        else:
-            self._lock.release()
+        elif self._lock is not self._read_lock and not self._lock.acquire(timeout=_FORK_WAIT):
+            self._read_lock.release()
             self._forked_inside = True
+        elif not self.memory:
+            self._close()
 
     def after_fork_in_parent(self) -> None:
         """Go on as before."""

@@ -50,7 +50,7 @@ def prepare(database: Database, connection: apsw.Connection) -> None:
         return
     import filelock  # costs milliseconds, and only a new or an old file needs it
 
-    with filelock.FileLock(database.path + ".migrate.lock"):
+    with filelock.FileLock(database.path + ".migrate.lock", mode=0o600):
         if _is_ours(connection):
             _choose_file_settings(connection)
         _migrate(database, connection)
@@ -68,11 +68,14 @@ def _choose_file_settings(connection: apsw.Connection) -> None:
     connection.execute("PRAGMA page_size=2048")
     connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
     connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-    connection.execute("PRAGMA journal_mode=WAL")
+    if connection.execute("PRAGMA journal_mode=WAL").get != "wal":  # it does not raise when the disk refuses
+        raise exceptions.OperationalError(
+            f"{connection.filename}: SQLite could not make it a WAL file. Look at the disk, then try again."
+        )
 
 
 def _migrate(database: Database, connection: apsw.Connection) -> None:
-    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA synchronous=EXTRA")
     connection.execute("BEGIN IMMEDIATE")
     try:
         version = _read_version(database, connection)

@@ -114,8 +114,23 @@ class PreforkPool:
         if self._worker.options.start_method == "forkserver":
             preload = ["litequeue.worker.child", *self._worker.loader.preload(), "litequeue.worker.zygote"]
             self._context.set_forkserver_preload(preload)
-        for _ in range(self._worker.options.concurrency):
-            self._spawn()
+        self._fill()
+
+    def _fill(self) -> None:
+        """Start the children that are missing."""
+        while len(self._children) < self._worker.options.concurrency and not self._stopping:
+            try:
+                self._spawn()
+            except (OSError, EOFError) as error:  # the fork server went away; the next start makes another
+                self._count_bad_start(f"could not be started ({error!r})")
+
+    def _count_bad_start(self, how: str) -> None:
+        self._bad_starts += 1
+        if self._bad_starts < _BAD_STARTS:
+            self._worker.pause(_PAUSE)
+        else:
+            self._stopping = True
+            self._worker.fail(f"{self._bad_starts} child processes in a row {how} before they were up")
 
     def _spawn(self) -> None:
         worker = self._worker
@@ -131,7 +146,8 @@ class PreforkPool:
             name=f"LiteQueueWorker-{number}",
             daemon=False,
         )
-        process.start()
+        with child.signals_blocked():
+            process.start()
         theirs.close()
         tickets.close_writer()
         self._children.append(Child(process, ours, tickets))
@@ -154,6 +170,7 @@ class PreforkPool:
                 each.keep_limits(now)
                 if each.is_stuck(now):
                     self._worker.release(each.holder, each.tickets.draw_all())
+        self._fill()
 
     def _sources(self) -> list[Any]:
         """What to wait for: a signal, a death, a word of a child, and the first ticket of a batch."""
@@ -180,21 +197,15 @@ class PreforkPool:
         self._worker.bury_child(dead.process.pid, f"process {dead.process.pid} of {self._worker.options.node} {how}")
         if dead.process.exitcode != 0:
             logger.error("Process %s (pid %s) %s", dead.process.name, dead.process.pid, how)
-        if self._stopping:
-            return
         if dead.holder is not None:
             self._bad_starts = 0
-        else:
-            self._bad_starts += 1
-            if self._bad_starts >= _BAD_STARTS:
-                self._worker.fail(f"{self._bad_starts} child processes in a row {how} before they were up")
-                return
-            self._worker.pause(_PAUSE)
-        self._spawn()
+        elif not self._stopping:
+            self._count_bad_start(how)
 
     def is_up(self) -> bool:
         """Whether every child can claim."""
-        return bool(self._children) and all(each.holder is not None for each in self._children)
+        up = sum(each.holder is not None for each in self._children)
+        return up == self._worker.options.concurrency
 
     # Stopping
 
