@@ -67,7 +67,7 @@ class DuplicateNodenameWarning(LiteQueueWarning):
 
 
 class DuplicateTaskNameWarning(LiteQueueWarning):
-    """Two functions were declared as tasks under one name; the second is used."""
+    """Two functions were declared as tasks under one name; the first is used."""
 
 
 class NotConfigured(LiteQueueWarning):
@@ -234,6 +234,8 @@ class TaskError(LiteQueueError):
 
 class QueueNotFound(KeyError, TaskError):
     """A queue that `task_queues` does not name, with `task_create_missing_queues` off."""
+
+    __str__ = Exception.__str__  # KeyError's would put the sentence in quotes
 
 
 class IncompleteStream(TaskError):

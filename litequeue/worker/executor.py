@@ -7,6 +7,7 @@ The one place that calls user code, and so the one that catches everything it ma
 
 from __future__ import annotations
 
+import contextvars
 import json
 import logging
 import threading
@@ -191,11 +192,9 @@ class Executor:
         einfo = ExceptionInfo(reason)
         logger.info("Task %s[%s] retry: %s", request.shadow or claimed.name, claimed.id, retry, extra=_data(run))
         if "on_retry" in task.overrides:
-            self._guard(task.on_retry, reason, claimed.id, args, kwargs, einfo)
+            self._guard(task.on_retry, retry.exc, claimed.id, args, kwargs, einfo)
         if signals.task_retry.receivers:
             signals.task_retry.send(sender=task, request=request, reason=reason, einfo=einfo)
-        if "after_return" in task.overrides:
-            self._guard(task.after_return, "RETRY", retry, claimed.id, args, kwargs, einfo)
         rerun = retry.rerun if retry.rerun is not None else Rerun(retries=claimed.retries + 1)
         now = clock.now()
         later = rerun.run_at is not None and rerun.run_at > now
@@ -278,7 +277,8 @@ class Executor:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return runner.run(coroutine)
+            # Without it the runner would give every coroutine the context of its first: `self.request` would be old.
+            return runner.run(coroutine, context=contextvars.copy_context())
         # An eager call from inside a coroutine: the loop of this thread is busy, so another thread runs this one.
         return _run_in_thread(coroutine)
 
@@ -325,7 +325,7 @@ def _run_in_thread(coroutine: Coroutine[Any, Any, Any]) -> Any:
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, coroutine).result()
+        return pool.submit(contextvars.copy_context().run, asyncio.run, coroutine).result()
 
 
 def _data(run: Run) -> dict[str, Any]:
