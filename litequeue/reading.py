@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from litequeue import states
 from litequeue.core import clock
+from litequeue.core.records import ERROR
 from litequeue.core.state import IGNORED, REVOKED, RUNNING, TERMINAL, celery_state
 from litequeue.exceptions import TaskRevokedError
 
 if TYPE_CHECKING:
     from litequeue.app import LiteQueue
     from litequeue.core.records import TaskRecord
-
-ERROR = "error"
-"""The serializer name of an error record (`core.failure`)."""
 
 
 def state_of(record: TaskRecord | None) -> str:

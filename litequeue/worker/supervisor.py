@@ -237,9 +237,19 @@ class Worker:
         self._stopping = self._cold = True
         self._exit_code = self._exit_code or 1
         signals.worker_shutting_down.send(sender=self.options.node, sig=name, how="Cold", exitcode=self._exit_code)
+        self._let_finish(self.options.soft_shutdown_timeout)
         logger.warning("Cold shutdown: everything unfinished is given back")
         if not self._pool.kill() and not self._pool.is_down():
             self._abandon()
+
+    def _let_finish(self, seconds: float) -> None:
+        """The soft part of a cold stop: running tasks may end within `seconds`; one more signal cuts it short."""
+        deadline = clock.monotonic() + seconds
+        if seconds > 0:
+            logger.warning("Soft shutdown: running tasks have %s seconds to finish", seconds)
+            self._pool.stop()
+        while not self._pool.is_down() and not self._signals and (left := deadline - clock.monotonic()) > 0:
+            self._pool.watch(min(left, _LOOK))
 
     def fail(self, reason: str) -> None:
         """Stop, because the worker cannot do its work."""

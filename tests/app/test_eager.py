@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -98,8 +99,9 @@ def test_ignore_and_reject(eager: LiteQueue) -> None:
         def body() -> None:
             raise exc
 
-        return eager.task(body, name=repr(exc)).delay()
+        return eager.task(body, name=f"stop{next(numbers)}").delay()
 
+    numbers = itertools.count()
     assert (stop(Ignore()).state, stop(Ignore()).get()) == ("IGNORED", None)
     assert stop(Reject("no", requeue=True)).state == "REJECTED"
     with pytest.raises(Reject):

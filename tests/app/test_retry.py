@@ -104,7 +104,7 @@ def test_it_may_be_run_with_other_arguments(app: LiteQueue, run: Run) -> None:
             raise self.retry(kwargs={"z": 9})
         return [x, y, z]
 
-    assert run(change, 1, y=5).get() == [2, 5, 9]
+    assert run(change, 1, y=5).get() == [2, 0, 9], "new keywords replace all of the old"
 
 
 def test_new_keywords_replace_positional_arguments_and_the_reverse(app: LiteQueue, run: Run) -> None:

@@ -112,3 +112,18 @@ def test_a_cold_stop_gives_everything_back(app: Any, run_worker: Callable[..., A
     assert (record.state, record.deaths) == ("ready", 0), "a stop by request is no death"
     assert waiting.state == states.PENDING
     assert app.store.processes() == []
+
+
+def test_a_soft_shutdown_lets_running_tasks_finish(
+    app: Any, run_worker: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "log"
+    monkeypatch.setitem(app.conf, "worker_soft_shutdown_timeout", 0.5)
+    with run_worker(pool="prefork", concurrency=2) as worker:
+        short = wait_for.delay(str(tmp_path / "gate"), str(log))
+        long = wait_for.delay(str(tmp_path / "never"), str(log))
+        wait_until(lambda: len(lines(log)) == 2)
+        (tmp_path / "gate").touch()
+        assert worker.stop(warm=False, timeout=20)
+    assert short.get(timeout=1) == 1
+    assert app.store.task(long.id).state == "ready"
