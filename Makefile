@@ -13,12 +13,15 @@ READY := $(VENV)/.ready
 DEMO_READY := $(DEMO_VENV)/.ready
 SOURCES := $(shell find litequeue -name '*.py' -o -name '*.sql')
 
-.PHONY: help test check lint format types unit docs-check demo bench clean
+.PHONY: help test lint format types unit docs-check demo bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
-test: lint types unit  ## what CI runs: lint, types, tests
+test: $(READY)  ## what CI runs: lint, types, tests; all three, whichever fails
+	@failed=0; \
+	for step in lint types unit; do $(MAKE) --no-print-directory $$step || failed=1; done; \
+	exit $$failed
 
 lint: $(READY)  ## ruff: rules and format
 	$(VENV)/bin/ruff check .

@@ -109,11 +109,9 @@ class LiteQueue:
         self._derived: Derived | None = None
         self._file: OpenFile | None = None
 
-        broker = None if broker is None else os.fspath(broker)
-        given = {"broker_url": broker, "result_backend": _disabled_as_text(backend), "include": include, **conf}
-        self._conf = Settings(
-            {**(changes or {}), **{name: value for name, value in given.items() if value is not None}}
-        )
+        given = {"broker_url": broker, "result_backend": _disabled_as_text(backend), "include": include}
+        given = {name: value for name, value in given.items() if value is not None}
+        self._conf = Settings({**(changes or {}), **given, **conf})
         self._config_source = config_source
         self._config_source_silent = config_source_silent
         self._conf.configure_with(self._configure)
@@ -245,11 +243,13 @@ class LiteQueue:
 
     def finalize(self, auto: bool = False) -> None:
         """Make the tasks that were declared, and those that are shared by the other apps of this process."""
+        if auto and not self.finalized and not self.autofinalize:
+            raise RuntimeError("the app is not finalized, and autofinalize is off; call app.finalize() first")
+        # Before the lock: reading the configuration may run code that uses the app, in whichever thread comes first.
+        self._conf.finalize()
         with self.mutex:
             if self.finalized:
                 return
-            if auto and not self.autofinalize:
-                raise RuntimeError("the app is not finalized, and autofinalize is off; call app.finalize() first")
             self.finalized = True
             while self._pending:
                 local.maybe_evaluate(self._pending.popleft())
@@ -404,6 +404,7 @@ class LiteQueue:
         if derived is None or derived.revision != self._conf.revision:
             from litequeue.wiring import Derived
 
+            self._conf.finalize()
             with self.mutex:
                 derived = self._derived = Derived(self)
         return derived
@@ -517,7 +518,7 @@ class LiteQueue:
 
     def bugreport(self) -> str:
         """Versions, file and settings, as text for a report."""
-        from litequeue.utils.report import bugreport
+        from litequeue.report import bugreport
 
         return bugreport(self)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from urllib.parse import unquote
+import os
 
 from litequeue.exceptions import ImproperlyConfigured
 
@@ -35,11 +34,11 @@ def broker_path(url: str | None) -> str:
             raise ImproperlyConfigured(
                 f"broker {url!r}: options after '?' are not read; how the file is opened is settings"
             )
-        url = unquote(path)
+        url = _unquoted(path)
     elif "://" in url:
         scheme = url.partition("://")[0]
         raise ImproperlyConfigured(f"broker {_hidden(url)!r}: litequeue needs no {scheme} server; {_WRITE}")
-    return str(Path(url).expanduser().absolute())
+    return os.path.abspath(os.path.expanduser(url))
 
 
 def results_disabled(backend: object, broker: str | None) -> bool:
@@ -61,6 +60,16 @@ def results_disabled(backend: object, broker: str | None) -> bool:
         f"result_backend {_hidden(str(backend))!r}: results are kept in the queue's own file; leave result_backend "
         "out, or write 'disabled://' to keep none"
     )
+
+
+def _unquoted(path: str) -> str:
+    if "%" not in path:
+        return path
+    from urllib.parse import (
+        unquote,
+    )  # not at the top: few paths need it, and the first call of a process is to be quick
+
+    return unquote(path)
 
 
 def _hidden(url: str) -> str:

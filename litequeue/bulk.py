@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from litequeue import signals
 from litequeue.canvas.signature import Signature
 from litequeue.core.context import current_tasks
+from litequeue.local import get_current_worker_task
 from litequeue.message import Preset, announce_published, build
 
 if TYPE_CHECKING:
@@ -51,8 +52,10 @@ class _Batch:
         self.tasks: list[NewTask] = []
         self.results: list[AsyncResult] = []
         self._announced: list[tuple[NewTask, Any, Any]] = []
-        listened = signals.before_task_publish.receivers or signals.after_task_publish.receivers
-        self._plain = not (current_tasks.get() or listened)
+        self._plain = not (signals.before_task_publish.receivers or signals.after_task_publish.receivers)
+        self._caller = get_current_worker_task() if current_tasks.get() else None
+        request = None if self._caller is None else self._caller.request
+        self._family = (None, None) if request is None else (request.root_id or request.id, request.id)
 
     def add(self, signature: Signature) -> None:
         """Build one call."""
@@ -74,11 +77,13 @@ class _Batch:
     def _add_plain(self, preset: Preset, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if preset.check is not None:
             preset.check(*args, **kwargs)
-        new = preset.build(args, kwargs)
+        new = preset.build(args, kwargs, *self._family)
         self.tasks.append(new)
         result: AsyncResult = self.app.AsyncResult(new.id)
         if preset.ignored:
             result.ignored = True
+        if self._caller is not None:
+            self._caller.add_trail(result)
         self.results.append(result)
 
     def announce(self) -> None:

@@ -49,6 +49,7 @@ def task_from_function(app: LiteQueue, fun: Callable[..., Any], options: Mapping
     """The task of `fun` in `app`; made, unless its name is taken, which is a warning if another function has it."""
     if not app.finalized and not app.autofinalize:
         raise RuntimeError("the app is not finalized, and autofinalize is off; call app.finalize() first")
+    app.conf.finalize()
     options = dict(options)
     name = options.pop("name", None) or app.gen_task_name(_name_of(fun), fun.__module__)
     with app.mutex:

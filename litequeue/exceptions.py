@@ -10,9 +10,10 @@
     │   ├── StoreMissing                the folder does not exist, or the path cannot be opened
     │   ├── StoreForeign                not SQLite, or another program's tables
     │   ├── StoreTooNew                 written by a newer litequeue
-    │   ├── StoreCorrupt                SQLite found damaged pages
-    │   ├── StoreMoved                  the file was moved, replaced or deleted while open
-    │   └── StoreForked                 a handle was used on the wrong side of a fork
+    │   └── StoreLost                   this process cannot use the file any more
+    │       ├── StoreCorrupt            SQLite found damaged pages
+    │       ├── StoreMoved              the file was moved, replaced or deleted while open
+    │       └── StoreForked             a handle was used on the wrong side of a fork
     ├── SerializationError              a value that cannot cross, named by its path
     │   ├── EncodeError
     │   ├── DecodeError
@@ -121,15 +122,19 @@ class StoreTooNew(OperationalError):
     """The file was written by a newer litequeue."""
 
 
-class StoreCorrupt(OperationalError):
+class StoreLost(OperationalError):
+    """This process cannot use the file any more."""
+
+
+class StoreCorrupt(StoreLost):
     """SQLite found damaged pages; this process writes nothing more to the file."""
 
 
-class StoreMoved(OperationalError):
+class StoreMoved(StoreLost):
     """The file was moved, replaced or deleted while it was open."""
 
 
-class StoreForked(OperationalError):
+class StoreForked(StoreLost):
     """A connection was used on the wrong side of a fork."""
 
 

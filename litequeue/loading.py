@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
-import pickle
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -289,7 +289,7 @@ class AppLoader:
                 "a queue in memory cannot be shared with other processes; give the app a file, or use pool='threads' "
                 "or pool='solo'"
             )
-        changes = {name: value for name, value in self.app.conf.changes.items() if _can_be_pickled(value)}
+        changes = {name: value for name, value in self.app.conf.changes.items() if _is_plain(value)}
         return {
             "reference": reference_of(self.app),
             "changes": {**changes, "broker_url": store.path},
@@ -307,10 +307,10 @@ def _extend_path(path: Sequence[str]) -> None:
     sys.path.extend(entry for entry in path if entry not in sys.path)
 
 
-def _can_be_pickled(value: Any) -> bool:
-    """Functions in a setting, for one, are there again when the app's module is imported."""
-    try:
-        pickle.dumps(value)
-    except Exception:
-        return False
-    return True
+def _is_plain(value: Any) -> bool:
+    """Whether a value may go to another process as it is; functions and the like are there when the app is imported."""
+    if isinstance(value, dict):
+        return all(_is_plain(key) and _is_plain(item) for key, item in value.items())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (str, bytes, bool, int, float, timedelta))

@@ -6,7 +6,6 @@ for a call without options, made once a task and kept until a setting changes, s
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import os
@@ -67,10 +66,11 @@ WITHOUT_BROKER = frozenset(
         "retry_policy",
         "router",
         "task_type",
+        "throw",
         "timeout",
     }
 )
-"""Options that only mean something to a message broker; they are accepted and change nothing."""
+"""Options that only mean something to a message broker, or to an eager call; they are accepted and change nothing."""
 
 CANVAS = ("link", "link_error", "chord", "chain", "stamped_headers")
 """Options that tie a call to other calls."""
@@ -141,8 +141,14 @@ class Preset:
         self.tail = (int(ignored or app.results_disabled), 0, time_limit, soft_time_limit)
         self.store = app.store
 
-    def build(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NewTask:
-        """The record of a call with these arguments, made outside of any task."""
+    def build(
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        root_id: str | None = None,
+        parent_id: str | None = None,
+    ) -> NewTask:
+        """The record of a call with these arguments."""
         payload, serializer, compression = self.encode_call(args, kwargs, self.serializer, self.compression)
         name, queue, priority = self.head
         ignore_result, retries, time_limit, soft_time_limit = self.tail
@@ -160,8 +166,8 @@ class Preset:
             retries,
             time_limit,
             soft_time_limit,
-            None,
-            None,
+            root_id,
+            parent_id,
             None,
             None,
             origin(),
@@ -174,6 +180,7 @@ def preset_for(app: LiteQueue, task: Task) -> Preset | None:
     if (
         not app.router.by_name_only
         or app.conf.task_always_eager
+        or app.conf.task_inherit_parent_priority
         or task.expires is not None
         or task._dump_models is not None
         or task.customised_calls
@@ -202,27 +209,39 @@ def build(
     """
     args, kwargs = _arguments(args, kwargs)
     _check_options(options)
-    route_name = options.get("route_name") or name
-    options = app.router.route(options, route_name, args, kwargs, task)
-    task_id = _task_id(options.get("task_id"))
+    options = app.router.route(options, options.get("route_name") or name, args, kwargs, task)
+    ignored = bool(options.get("ignore_result"))
+    new = _without_payload(app, name, options, no_result=ignored or app.results_disabled, eager=eager)
+    headers, carried = _headers(options.get("headers")), _carried(options)
+    if signals.before_task_publish.receivers and not eager:
+        headers = _announce(new, args, kwargs, headers, carried)
+    payload = app.codec.encode_call(args, kwargs, options.get("serializer"), options.get("compression"))
+    new = new._replace(
+        payload=payload.data,
+        serializer=payload.serializer,
+        compression=payload.compression,
+        headers=_json("headers", headers),
+        options=_json("options", carried),
+    )
+    return Built(new, ignored, _durability(options.get("durability")))
+
+
+def _without_payload(app: LiteQueue, name: str, options: Mapping[str, Any], no_result: bool, eager: bool) -> NewTask:
+    """The record of a call as its options say, its arguments still to be encoded."""
     now = clock.now()
-    run_at = _run_at(app, options, now)
-    expires_at = _moment(app, "expires", options.get("expires"), now)
     time_limit, soft_time_limit = _time_limits(options)
     root_id, parent_id, inherited = _lineage(app, options)
-    priority = _priority(app, options.get("priority") if options.get("priority") is not None else inherited)
-    ignored = bool(options.get("ignore_result"))
-    ignore_result = ignored or app.results_disabled
-    unencoded = NewTask(
-        id=task_id,
+    priority = options.get("priority")
+    return NewTask(
+        id=_task_id(options.get("task_id")),
         name=name,
         queue=options["queue"],
-        priority=priority,
+        priority=_priority(app, inherited if priority is None else priority),
         payload="",
         serializer="",
-        run_at=run_at,
-        expires_at=expires_at,
-        ignore_result=int(ignore_result),
+        run_at=_run_at(app, options, now),
+        expires_at=_moment(app, "expires", options.get("expires"), now),
+        ignore_result=int(no_result),
         retries=_count("retries", options.get("retries") or 0),
         time_limit=time_limit,
         soft_time_limit=soft_time_limit,
@@ -231,23 +250,8 @@ def build(
         group_id=options.get("group_id"),
         group_index=options.get("group_index"),
         origin=origin(),
-        reply_port=None if ignore_result or eager else app.store.reply_port(),
+        reply_port=None if no_result or eager else app.store.reply_port(),
     )
-    headers = _headers(options.get("headers"))
-    carried = _carried(options)
-    if signals.before_task_publish.receivers and not eager:
-        headers = _announce(unencoded, args, kwargs, headers, carried)
-    payload, serializer, compression = app.codec.encode_call(
-        args, kwargs, options.get("serializer"), options.get("compression")
-    )
-    new = unencoded._replace(
-        payload=payload,
-        serializer=serializer,
-        compression=compression,
-        headers=_json("headers", headers),
-        options=_json("options", carried),
-    )
-    return Built(new, ignored, _durability(options.get("durability")))
 
 
 def build_rerun(app: LiteQueue, request: Context, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Rerun:
@@ -294,6 +298,8 @@ def _arguments(args: Any, kwargs: Any) -> tuple[Any, Any]:
 def _check_options(options: Mapping[str, Any]) -> None:
     unknown = options.keys() - OPTIONS
     if unknown:
+        import difflib
+
         name = min(unknown)
         near = difflib.get_close_matches(name, OPTIONS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""

@@ -10,7 +10,7 @@ from litequeue import signals
 from litequeue.core.context import Context as Context
 from litequeue.core.context import RequestStack, current_tasks
 from litequeue.exceptions import MaxRetriesExceededError, OperationalError, Retry
-from litequeue.local import get_current_app
+from litequeue.local import get_current_app, get_current_worker_task
 from litequeue.message import EXECUTION_OPTIONS, Preset, preset_for
 
 if TYPE_CHECKING:
@@ -231,20 +231,22 @@ class Task:
     def delay(self, *args: Any, **kwargs: Any) -> AsyncResult:
         """Enqueue the task with these arguments; returns when it is safely in the file."""
         preset = self.preset()
-        if (
-            preset is None
-            or current_tasks.get()
-            or signals.before_task_publish.receivers
-            or signals.after_task_publish.receivers
-        ):
+        if preset is None or signals.before_task_publish.receivers or signals.after_task_publish.receivers:
             return self.apply_async(args, kwargs)
         if preset.check is not None:
             preset.check(*args, **kwargs)
-        new = preset.build(args, kwargs)
+        caller = get_current_worker_task() if current_tasks.get() else None
+        if caller is None:
+            new = preset.build(args, kwargs)
+        else:
+            request = caller.request
+            new = preset.build(args, kwargs, request.root_id or request.id, request.id)
         preset.store.enqueue((new,))
         result: AsyncResult = preset.app.AsyncResult(new.id)
         if preset.ignored:
             result.ignored = True
+        if caller is not None:
+            caller.add_trail(result)
         return result
 
     def preset(self) -> Preset | None:
@@ -252,8 +254,9 @@ class Task:
         app = self._app
         if app is None or self._preset_revision != app._conf.revision:
             app, cls = self.app, type(self)
-            app.conf.finalize()
-            cls._preset_revision, cls._preset = app.conf.revision, preset_for(app, self)
+            revision = app.conf.finalize().revision
+            cls._preset = preset_for(app, self)
+            cls._preset_revision = revision  # last: another thread must not find an old preset under the new number
         return self._preset
 
     def apply_async(
@@ -293,7 +296,7 @@ class Task:
             from litequeue.result import denied_join_result
 
             with denied_join_result():
-                return run(self, args, kwargs, options, throw=None)
+                return run(self, args, kwargs, options, options.get("throw"))
         return app.enqueue_call(self.name, args, kwargs, options, self)
 
     def prepare_call(self, args: Any, kwargs: Any, **options: Any) -> tuple[Any, Any, dict[str, Any]]:
@@ -466,7 +469,7 @@ class Task:
     def on_failure(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
         """Called when the body has raised."""
 
-    def on_retry(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+    def on_retry(self, exc: BaseException | None, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
         """Called when the task is to be retried."""
 
     def after_return(self, status: str, retval: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:

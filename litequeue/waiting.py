@@ -68,15 +68,14 @@ class Watcher:
                 store = self._app.store
                 seen = store.changes()
                 self._look()
+                with self._lock:
+                    if not self._pending:
+                        self._thread = None
+                        return
+                store.wait_for_change(seen, LONGEST_WAIT)
             except Exception:
                 logger.exception("the file cannot be read; results are looked for again in %g s", LONGEST_WAIT)
                 threading.Event().wait(LONGEST_WAIT)
-                continue
-            with self._lock:
-                if not self._pending:
-                    self._thread = None
-                    return
-            store.wait_for_change(seen, LONGEST_WAIT)
 
     def _look(self) -> None:
         """Read the states of all that is pending, and call back for what has ended."""

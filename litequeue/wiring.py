@@ -67,9 +67,11 @@ class OpenFile:
         """The store that the settings of `app` name."""
         if self._store is not None and self._revision == app.conf.revision:
             return self._store
+        # Asked before the lock is taken: what is asked may take the app's own lock, or read the configuration.
+        derived = app.derived
+        url, options = app.conf.broker_url, _options(app.conf, derived)
         with self._lock:
-            derived = app.derived
-            wanted = (self._path(app.conf.broker_url), _options(app.conf, derived))
+            wanted = (self._path(url), options)
             if self._store is None or self._opened_as != wanted:
                 self.close()
                 self._store, self._opened_as = open_store(*wanted), wanted

@@ -270,8 +270,8 @@ class Signature(dict[str, Any]):
         return self.reprcall()
 
     def __or__(self, other: Any) -> Any:
-        # `|` of a dict would merge two signatures into one without a word.
-        return NotImplemented
+        # `|` of a dict would merge the two into one without a word.
+        raise TypeError("signatures cannot be joined with |: that needs the canvas, which this version does not have")
 
     __ior__ = __ror__ = __or__
 

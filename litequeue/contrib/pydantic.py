@@ -18,98 +18,106 @@ from litequeue.exceptions import ImproperlyConfigured
 if TYPE_CHECKING:
     from litequeue.app import LiteQueue
 
-Dump = Callable[[Any, Any], tuple[Any, Any]]
-"""Called with args and kwargs; returns them with every model that the task gets back as an equal model dumped."""
-
 
 def wrap(
     app: LiteQueue, fun: Callable[..., Any], name: str, bound: bool, options: Mapping[str, Any]
-) -> tuple[Callable[..., Any], Dump]:
+) -> tuple[Callable[..., Any], Callable[[Any, Any], tuple[Any, Any]]]:
     """`fun` with its arguments validated and its result dumped, and what dumps models at the call.
 
     ImproperlyConfigured: pydantic is not installed.
     """
     try:
-        base_model: Any = importlib.import_module("pydantic").BaseModel
+        base = importlib.import_module("pydantic").BaseModel
     except ModuleNotFoundError as exc:
         raise ImproperlyConfigured(
             f"task {name} is declared with pydantic=True, and pydantic is not installed; install 'litequeue[pydantic]'"
         ) from exc
-    models = _Models(fun, bound, base_model)
     context = {**(options["pydantic_context"] or {}), "celery_app": app, "celery_task_name": name}
-    strict = bool(options["pydantic_strict"])
-    dumping = {"mode": "json", **(options["pydantic_dump_kwargs"] or {})}
-
-    def validate(model: Any, value: Any) -> Any:
-        return model.model_validate(value, strict=strict, context=context)
-
-    def enter(args: Any, kwargs: Any) -> inspect.BoundArguments:
-        call = models.signature.bind(*args, **kwargs)
-        for key, value in call.arguments.items():
-            model = models.of(key, value)
-            if model is not None:
-                call.arguments[key] = validate(model, value)
-        return call
-
-    def leave(value: Any) -> Any:
-        expected = models.returned
-        if expected is not None and isinstance(value, expected):
-            return value.model_dump(**dumping)
-        return value
-
-    def dump(key: str | None, value: Any) -> Any:
-        model = models.of(key, value) if key is not None and isinstance(value, base_model) else None
-        if model is None:
-            return value
-        try:
-            dumped = value.model_dump(**dumping)
-            return dumped if validate(model, dumped) == value else value
-        except Exception:  # a validator of the model may only work in the worker; then the serializer decides
-            return value
-
-    def dump_arguments(args: Any, kwargs: Any) -> tuple[Any, Any]:
-        names = models.positional
-        dumped = [dump(names[i] if i < len(names) else None, value) for i, value in enumerate(args or ())]
-        return dumped, {
-            key: dump(key if key in models.keywords else None, value) for key, value in (kwargs or {}).items()
-        }
+    models = _Models(
+        fun,
+        base,
+        bound=bound,
+        validating={"strict": bool(options["pydantic_strict"]), "context": context},
+        dumping={"mode": "json", **(options["pydantic_dump_kwargs"] or {})},
+    )
 
     if inspect.iscoroutinefunction(fun):
 
         @functools.wraps(fun)
         async def run(*args: Any, **kwargs: Any) -> Any:
-            call = enter(args, kwargs)
-            return leave(await fun(*call.args, **call.kwargs))
+            call = models.validated(args, kwargs)
+            return models.dumped_result(await fun(*call.args, **call.kwargs))
 
     else:
 
         @functools.wraps(fun)
         def run(*args: Any, **kwargs: Any) -> Any:
-            call = enter(args, kwargs)
-            return leave(fun(*call.args, **call.kwargs))
+            call = models.validated(args, kwargs)
+            return models.dumped_result(fun(*call.args, **call.kwargs))
 
-    return run, dump_arguments
+    return run, models.dumped_arguments
 
 
 class _Models:
     """Which parameters of a function are declared as models, and what it returns."""
 
-    def __init__(self, fun: Callable[..., Any], bound: bool, base: type) -> None:
+    def __init__(
+        self, fun: Callable[..., Any], base: Any, bound: bool, validating: dict[str, Any], dumping: dict[str, Any]
+    ) -> None:
         self.base = base
+        self.validating = validating
+        self.dumping = dumping
         self.signature = inspect.signature(fun)
         self.hints = _hints(fun)
         parameters = list(self.signature.parameters.values())
-        named = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-        self.positional = [p.name for p in named][bool(bound) :]
+        named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        self.positional = named[1:] if bound else named
         self.keywords = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-        self.returned = self._model(self.hints.get("return"))
 
-    def of(self, parameter: str, value: Any) -> type | None:
-        """The model that `value` is to become as the argument `parameter`; None: it stays as it is."""
-        hint = self.hints.get(parameter)
+    # In the worker
+
+    def validated(self, args: Any, kwargs: Any) -> inspect.BoundArguments:
+        """The arguments of a call, with models where models are declared."""
+        call = self.signature.bind(*args, **kwargs)
+        for name, value in call.arguments.items():
+            model = self._declared(name, value)
+            if model is not None:
+                call.arguments[name] = model.model_validate(value, **self.validating)
+        return call
+
+    def dumped_result(self, value: Any) -> Any:
+        """What the function returned; dumped, if it is the model that it says it returns."""
+        returned = self._model(self.hints.get("return"))
+        return value.model_dump(**self.dumping) if returned is not None and isinstance(value, returned) else value
+
+    # At the call
+
+    def dumped_arguments(self, args: Any, kwargs: Any) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments with every model dumped that the task gets back as an equal model."""
+        names = self.positional
+        return (
+            [self._dumped(names[i] if i < len(names) else None, value) for i, value in enumerate(args or ())],
+            {key: self._dumped(key if key in self.keywords else None, value) for key, value in (kwargs or {}).items()},
+        )
+
+    def _dumped(self, name: str | None, value: Any) -> Any:
+        model = self._declared(name, value) if name is not None and isinstance(value, self.base) else None
+        if model is None:
+            return value
+        try:
+            plain = value.model_dump(**self.dumping)
+            return plain if model.model_validate(plain, **self.validating) == value else value
+        except Exception:  # a validator of the model may only work in the worker; then the serializer decides
+            return value
+
+    # Annotations
+
+    def _declared(self, name: str, value: Any) -> Any:
+        """The model that `value` is to become as the argument `name`; None: it stays as it is."""
+        hint = self.hints.get(name)
         return None if value is None and _is_union(hint) else self._model(hint)
 
-    def _model(self, hint: Any) -> type | None:
+    def _model(self, hint: Any) -> Any:
         """The model that a hint names, by itself or as `Model | None`."""
         if _is_union(hint):
             options = [arg for arg in typing.get_args(hint) if arg is not type(None)]

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from litequeue import signals
+from litequeue import exceptions, signals
 from litequeue.core import process
 from litequeue.core.records import NewProcess
 from litequeue.store.contract import Channel
@@ -47,11 +47,28 @@ def main(
     stop = StopRequest()
     set_process_number(number)
     loader.set_up_logging(options)
+    try:
+        _live(loader, options, channel, control, tickets, parent, stop)
+    except exceptions.StoreLost as error:
+        logger.critical("%s", error)
+        sys.exit(1)
+
+
+def _live(
+    loader: Loader,
+    options: WorkerOptions,
+    channel: Channel,
+    control: socket.socket,
+    tickets: Tickets,
+    parent: int,
+    stop: StopRequest,
+) -> None:
+    """From the entry in the file to its removal."""
     runtime = loader.load()
     control.setblocking(False)
+    identity = process.current()
     holder = runtime.store.register(
-        NewProcess(worker=options.node, role="child", parent=parent, identity=process.current(), queues=options.queues),
-        channel,
+        NewProcess(worker=options.node, role="child", parent=parent, identity=identity, queues=options.queues), channel
     )
     try:
         _serve(runtime, options, channel, control, tickets, holder, stop)

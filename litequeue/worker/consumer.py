@@ -171,7 +171,7 @@ class Consumer:
 
     def _keep(self, finished: list[Outcome], error: exceptions.OperationalError) -> None:
         """The file refused: nothing was written, so keep the outcomes and try again."""
-        if isinstance(error, (exceptions.StoreMoved, exceptions.StoreCorrupt, exceptions.StoreForked)):
+        if isinstance(error, exceptions.StoreLost):
             raise error
         logger.error("%s; trying again", error)
         for outcome in finished:

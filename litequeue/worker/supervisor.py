@@ -80,7 +80,8 @@ class Worker:
         except exceptions.WorkerTerminate:
             self._cold, self._exit_code = True, 1
         except exceptions.OperationalError as error:
-            self._failure, self._exit_code, self._cold = str(error), 1, True
+            self.fail(str(error))
+            self._cold = True
         finally:
             try:
                 self._end()
@@ -128,7 +129,7 @@ class Worker:
         self._pool.start()
         self._duties = self._make_duties()
         for duty in self._duties:
-            duty.start()
+            duty.start(self.fail)
 
     def _make_duties(self) -> list[Duty]:
         store, options = self.runtime.store, self.options
@@ -163,8 +164,6 @@ class Worker:
         self.channel.close()
         if self._main_thread:  # a program that embeds a worker goes on using the file
             self.runtime.store.close()
-        if self._failure is not None:
-            logger.critical("The worker stops: %s", self._failure)
         self.stopped.set()
 
     def _abandon(self) -> None:
@@ -253,6 +252,8 @@ class Worker:
 
     def fail(self, reason: str) -> None:
         """Stop, because the worker cannot do its work."""
+        if self._failure is None:
+            logger.critical("The worker stops: %s", reason)
         self._failure = reason
         self._exit_code = 1
         self._note("SIGTERM")

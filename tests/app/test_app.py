@@ -7,7 +7,7 @@ import sys
 import threading
 import types
 from collections.abc import Callable
-from datetime import timezone
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -246,7 +246,7 @@ class TestSettings:
         assert task.delay().queue == "third"
 
     def test_time(self, make_app: MakeApp) -> None:
-        assert make_app().timezone is timezone.utc
+        assert make_app().timezone is UTC
         assert make_app().uses_utc_timezone()
         oslo = make_app(timezone="Europe/Oslo")
         assert str(oslo.timezone) == "Europe/Oslo"

@@ -7,7 +7,7 @@ import math
 import threading
 import uuid
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -69,7 +69,9 @@ class TestOptions:
         assert (record.queue, record.priority) == ("fast", 9)
         assert row(add.apply_async(routing_key="fast")).queue == "fast"
 
-    @pytest.mark.parametrize(("priority", "error"), [(256, ValueError), (-1, ValueError), ("5", TypeError), (1.5, TypeError)])
+    @pytest.mark.parametrize(
+        ("priority", "error"), [(256, ValueError), (-1, ValueError), ("5", TypeError), (1.5, TypeError)]
+    )
     def test_a_priority_out_of_range(self, add: Any, priority: Any, error: type[Exception]) -> None:
         with pytest.raises(error, match="priority must be"):
             add.apply_async(priority=priority)
@@ -80,7 +82,7 @@ class TestOptions:
         assert before + 60 <= (soon.run_at or 0) <= clock.now() + 60
         assert soon.state == "scheduled"
         assert row(add.apply_async(countdown=timedelta(hours=1))).run_at == pytest.approx(before + 3600, abs=30)
-        moment = datetime(2040, 1, 1, 12, tzinfo=timezone.utc)
+        moment = datetime(2040, 1, 1, 12, tzinfo=UTC)
         for eta in (moment, moment.isoformat(), moment.replace(tzinfo=None)):
             assert row(add.apply_async(eta=eta)).run_at == moment.timestamp()
         assert row(add.apply_async(countdown=-5)).state == "ready"
@@ -89,9 +91,11 @@ class TestOptions:
 
     def test_a_naive_eta_is_in_the_apps_time_zone(self, make_app: MakeApp) -> None:
         app = make_app(timezone="Europe/Oslo")
-        result = app.task(lambda: 1, name="t").apply_async(eta=datetime(2040, 7, 1, 12), expires=datetime(2040, 7, 1, 13))
-        assert row(result).run_at == datetime(2040, 7, 1, 10, tzinfo=timezone.utc).timestamp()
-        assert row(result).expires_at == datetime(2040, 7, 1, 11, tzinfo=timezone.utc).timestamp()
+        result = app.task(lambda: 1, name="t").apply_async(
+            eta=datetime(2040, 7, 1, 12), expires=datetime(2040, 7, 1, 13)
+        )
+        assert row(result).run_at == datetime(2040, 7, 1, 10, tzinfo=UTC).timestamp()
+        assert row(result).expires_at == datetime(2040, 7, 1, 11, tzinfo=UTC).timestamp()
 
     @pytest.mark.parametrize(
         ("options", "error", "text"),
@@ -132,7 +136,7 @@ class TestOptions:
     def test_expires(self, add: Any) -> None:
         before = clock.now()
         assert before + 10 <= (row(add.apply_async(expires=10)).expires_at or 0) <= clock.now() + 10
-        moment = datetime(2040, 1, 1, tzinfo=timezone.utc)
+        moment = datetime(2040, 1, 1, tzinfo=UTC)
         assert row(add.apply_async(expires=moment)).expires_at == moment.timestamp()
 
     def test_limits_retries_and_results(self, add: Any) -> None:
@@ -156,7 +160,14 @@ class TestOptions:
 
     def test_options_of_a_broker_change_nothing(self, add: Any) -> None:
         result = add.apply_async(
-            (1,), producer=object(), connection=object(), exchange="x", retry=True, retry_policy={}, delivery_mode=2, declare=[]
+            (1,),
+            producer=object(),
+            connection=object(),
+            exchange="x",
+            retry=True,
+            retry_policy={},
+            delivery_mode=2,
+            declare=[],
         )
         assert row(result).queue == "celery"
 
@@ -306,9 +317,7 @@ class TestSending:
 
     def test_many_threads(self, app: LiteQueue, add: Any) -> None:
         results: list[AsyncResult] = []
-        threads = [
-            threading.Thread(target=lambda: results.extend(add.delay(i) for i in range(10))) for _ in range(20)
-        ]
+        threads = [threading.Thread(target=lambda: results.extend(add.delay(i) for i in range(10))) for _ in range(20)]
         for thread in threads:
             thread.start()
         for thread in threads:

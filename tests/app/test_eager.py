@@ -28,7 +28,13 @@ def test_apply_returns_when_the_task_has_ended(make_app: MakeApp) -> None:
     add = app.task(lambda x, y: x + y, name="add")
     result = add.apply((2, 3))
     assert isinstance(result, EagerResult)
-    assert (result.get(), result.state, result.ready(), result.successful(), result.name) == (5, "SUCCESS", True, True, "add")
+    assert (result.get(), result.state, result.ready(), result.successful(), result.name) == (
+        5,
+        "SUCCESS",
+        True,
+        True,
+        "add",
+    )
     assert add.s(2, 3).apply().get() == 5
     assert add.apply(kwargs={"x": 1, "y": 2}, task_id="mine").id == "mine"
 

@@ -8,7 +8,7 @@ import pickle
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -68,7 +68,7 @@ class TestSuccess:
 
     def test_everything_that_is_known(self, app: LiteQueue, echo: Any, worker: Any) -> None:
         running = worker()
-        before = datetime.now(timezone.utc)
+        before = datetime.now(UTC)
         result = echo.apply_async(({"a": [1, 2]},), queue="celery", priority=3)
         assert result.get(timeout=10) == {"a": [1, 2]}
         assert (result.state, result.status, result.engine_state) == ("SUCCESS", "SUCCESS", "succeeded")
@@ -78,7 +78,7 @@ class TestSuccess:
         assert (result.queue, result.priority, result.retries, result.attempts) == ("celery", 3, 0, 1)
         assert (result.worker, result.traceback, result.children) == (running.hostname, None, [])
         assert result.date_done is not None
-        assert before < result.date_done <= datetime.now(timezone.utc)
+        assert before < result.date_done <= datetime.now(UTC)
 
     def test_get_again_reads_nothing(self, app: LiteQueue, echo: Any, worker: Any) -> None:
         worker()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -265,7 +265,9 @@ class TestAutoretry:
             def on_retry(self, exc: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
                 seen.append(round(self.request.pending_retry.rerun.run_at - clock.now()))
 
-        task = app.task(lambda: 1 / 0, base=Watched, name="t", autoretry_for=(ZeroDivisionError,), max_retries=4, **options)
+        task = app.task(
+            lambda: 1 / 0, base=Watched, name="t", autoretry_for=(ZeroDivisionError,), max_retries=4, **options
+        )
         assert task.apply().state == "FAILURE"
         assert seen == waits
 
@@ -302,14 +304,20 @@ class TestRow:
 
     def test_it_keeps_what_the_call_said(self, waiting: Any) -> None:
         result = waiting(
-            {"priority": 7, "headers": {"a": 1}, "queue": "celery", "expires": 1000, "time_limit": 50, "shadow": "s"}, {}
+            {"priority": 7, "headers": {"a": 1}, "queue": "celery", "expires": 1000, "time_limit": 50, "shadow": "s"},
+            {},
         )
         record = row(result)
-        assert (record.priority, record.headers, record.time_limit, record.options) == (7, '{"a":1}', 50, '{"shadow":"s"}')
+        assert (record.priority, record.headers, record.time_limit, record.options) == (
+            7,
+            '{"a":1}',
+            50,
+            '{"shadow":"s"}',
+        )
         assert record.expires_at is not None
 
     def test_it_takes_what_the_retry_says(self, waiting: Any) -> None:
-        moment = datetime(2040, 1, 1, tzinfo=timezone.utc)
+        moment = datetime(2040, 1, 1, tzinfo=UTC)
         result = waiting(
             {"priority": 7},
             {

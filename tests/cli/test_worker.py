@@ -281,6 +281,26 @@ def test_a_soft_time_limit_is_raised_inside_the_task(project: Project) -> None:
     assert worker.stop() == 0
 
 
+@pytest.mark.parametrize("pool", ["threads", "solo"])
+@pytest.mark.parametrize("option", ["--time-limit", "--soft-time-limit"])
+def test_a_time_limit_is_refused_where_it_cannot_be_kept(project: Project, pool: str, option: str) -> None:
+    done = project.run("-A", "proj", "worker", "-P", pool, option, "1")
+    assert done.returncode == 1
+    assert "prefork" in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+
+
+def test_a_soft_shutdown_lets_what_runs_finish(project: Project) -> None:
+    running, waiting = project.hold("a"), project.send("add", 1, 1)
+    worker = project.worker("-c", "1", "worker_soft_shutdown_timeout=60").ready()
+    runner = project.started("a")
+    worker.signal(signal.SIGQUIT).said("Soft shutdown")
+    project.release("a")
+    assert worker.ended() == 1
+    assert running.get(timeout=1) == runner
+    assert project.engine_state(waiting) == "ready"
+
+
 # Files
 
 

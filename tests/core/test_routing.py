@@ -70,7 +70,11 @@ def test_the_call_comes_before_its_route() -> None:
 
 def test_exact_names_come_before_patterns_and_patterns_in_their_order() -> None:
     made = router(
-        {"feeds.*": "globbed", re.compile(r"feeds\.tasks\.(load|save)"): {"queue": "matched"}, "feeds.tasks.load": "exact"}
+        {
+            "feeds.*": "globbed",
+            re.compile(r"feeds\.tasks\.(load|save)"): {"queue": "matched"},
+            "feeds.tasks.load": "exact",
+        }
     )
     assert queue_of(made, "feeds.tasks.load") == "exact"
     assert queue_of(made, "feeds.tasks.save") == "globbed"

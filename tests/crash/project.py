@@ -1,4 +1,4 @@
-"""A project on disk as a user would have it, real `litequeue worker` processes over it, and the side log of its tasks."""
+"""A project on disk as a user would have it, real `litequeue worker` processes on it, and the side log of its tasks."""
 
 from __future__ import annotations
 

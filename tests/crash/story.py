@@ -22,7 +22,7 @@ import apsw
 
 from litequeue.core import clock
 from litequeue.core.ids import new_id
-from litequeue.core.records import FULL, Claimed, Encoded, Identity, NewProcess, NewTask, Outcome, Rerun
+from litequeue.core.records import FULL, Claimed, Encoded, Identity, NewProcess, NewTask, Outcome, Rerun, Ticket
 from litequeue.store.contract import Claimant, Pick, StoreOptions
 from litequeue.store.sqlite.store import SQLiteStore
 
@@ -72,6 +72,11 @@ def retry(claimed: Claimed, delay: float = 0.0) -> Outcome:
     now = clock.now()
     rerun = Rerun(run_at=now + delay if delay else None, retries=claimed.retries + 1)
     return Outcome(claimed, "scheduled" if delay else "ready", now, ERROR, "Traceback …", rerun=rerun)
+
+
+def tickets(*claims: Claimed) -> list[Ticket]:
+    """What names these claims when they are given back."""
+    return [Ticket(claimed.seq, claimed.attempt) for claimed in claims]
 
 
 def register(

@@ -20,7 +20,7 @@ from litequeue.core.records import Claimed
 from litequeue.store.sqlite import migrations
 from litequeue.store.sqlite.store import SQLiteStore
 
-from .story import carry_on, claimant, failure, image_folder, new_task, open_store, register, retry, success
+from .story import carry_on, claimant, failure, image_folder, new_task, open_store, register, retry, success, tickets
 from .test_faults import summary
 from .test_power_cut import schema_of, use_next_version
 
@@ -100,7 +100,7 @@ OPERATIONS: dict[str, Callable[[Prepared], Any]] = {
     "claim": lambda p: p[0].claim(claimant(p[1]), 3),
     "claim at most once": lambda p: p[0].claim(claimant(p[1]), 50),
     "settle": _settle,
-    "release": lambda p: p[0].release(p[1], p[2]),
+    "release": lambda p: p[0].release(p[1], tickets(*p[2])),
     "bury": lambda p: p[0].bury(1, "killed", 3),
     "deregister": lambda p: p[0].deregister(p[1]),
     "prune": lambda p: p[0].prune(100),

@@ -1,7 +1,7 @@
 """The disk fails at the n-th call of every operation: a typed error, nothing half-written, and the store goes on (P8).
 
-Each operation runs over a VFS that fails its first write, then on a fresh copy its second, and so on until no failure is
-left; the same for reads, syncs, opens, locks, truncations and deletions.
+Each operation runs over a VFS that fails its first write, then on a fresh copy its second, and so on until no failure
+is left; the same for reads, syncs, opens, locks, truncations and deletions.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from litequeue.store.contract import StoreOptions
 from litequeue.store.sqlite.store import SQLiteStore
 
 from .invariants import violations
-from .story import claimant, failure, image_folder, new_task, open_store, register, retry, success
+from .story import claimant, failure, image_folder, new_task, open_store, register, retry, success, tickets
 from .test_power_cut import schema_of, use_next_version
 from .vfs import Fault, RecordingVFS, sweep
 
@@ -84,7 +84,7 @@ OPERATIONS: dict[str, Callable[[SQLiteStore, Queue], Any]] = {
     "update_state": lambda store, queue: store.update_state(queue.ready[0], "PROGRESS", Encoded("{}", "json")),
     "claim": lambda store, queue: store.claim(claimant(queue.holder), 3),
     "settle": settle,
-    "release": lambda store, queue: store.release(queue.holder, queue.held),
+    "release": lambda store, queue: store.release(queue.holder, tickets(*queue.held)),
     "bury": lambda store, queue: store.bury(queue.holder, "killed", 3),
     "deregister": lambda store, queue: store.deregister(queue.holder),
     "register": lambda store, queue: register(store),

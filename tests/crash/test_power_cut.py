@@ -30,6 +30,7 @@ from .story import (
     register,
     retry,
     success,
+    tickets,
 )
 from .vfs import RecordingVFS
 
@@ -72,7 +73,7 @@ def tell_a_life(story: Story) -> None:
         "settle",
         lambda: store.settle(me, [success(first[0]), failure(first[1]), retry(first[2]), retry(first[3], 60)], 3),
     ).claimed
-    story.do("release", lambda: store.release(child, [*second, first[4]]), durable=False)
+    story.do("release", lambda: store.release(child, tickets(*second, first[4])), durable=False)
     third = story.do("claim again", lambda: store.claim(me, 4), durable=False).claimed
     story.do("settle without a claim", lambda: store.settle(me, [success(third[0], '"' + "z" * 6000 + '"')]))
     story.do("bury", lambda: store.bury(child, "killed", 3))

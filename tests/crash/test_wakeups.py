@@ -1,4 +1,4 @@
-"""Every wake-up is lost on purpose: the work is found by polling all the same. A datagram is a hint, never the truth."""
+"""Every wake-up is lost on purpose: polling finds the work all the same. A datagram is a hint, never the truth."""
 
 from __future__ import annotations
 
@@ -36,17 +36,14 @@ def idle(project: Project, slots: int) -> bool:
     return sum(record.idle for record in project.processes()) == slots
 
 
-def test_work_is_found_when_the_clients_datagrams_go_to_a_dead_port(tmp_path):
-    """Until the first task; each of ten tasks is found within a second, with two slots that both wait."""
+def test_work_is_found_when_the_workers_port_in_the_file_is_dead(tmp_path):
+    """The clients' datagrams go nowhere, and the worker does not know its own slots: they look by themselves."""
     project = Project(tmp_path)
     with project.running("a", slots=2):
-        for _ in range(10):
-            project.wait_for(lambda: idle(project, 2))
-            change(project, "UPDATE litequeue_processes SET port = ?", dead_port())
-            began = time.monotonic()
-            sent = project.app.send_task("proj.work")
-            project.wait_for(lambda sent=sent: project.ended(sent.id), 10)
-            assert time.monotonic() - began < 1.0
+        project.wait_for(lambda: idle(project, 2))
+        change(project, "UPDATE litequeue_processes SET port = ?", dead_port())
+        sent = project.app.send_task("proj.work")
+        project.wait_for(lambda: project.ended(sent.id), 10)
 
 
 def test_work_is_found_when_no_worker_says_that_it_waits(tmp_path):
@@ -116,7 +113,7 @@ def test_garbage_on_the_workers_port_wakes_it_for_nothing(tmp_path):
 
 
 def test_a_stopped_worker_keeps_nobody_waiting(tmp_path):
-    """A worker that is stopped (SIGSTOP) while its slots are registered as waiting swallows the hints of others' work."""
+    """A worker that is stopped (SIGSTOP) while its slots are registered as waiting swallows hints of others' work."""
     project = Project(tmp_path)
     with project.running("stopped", slots=2) as stopped, project.running("runs", slots=1):
         project.wait_for(lambda: idle(project, 3))

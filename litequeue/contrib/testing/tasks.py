@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from litequeue import shared_task
+from litequeue.declaring import task_from_function
+
+if TYPE_CHECKING:
+    from litequeue.app import LiteQueue
+    from litequeue.task import Task
 
 
-@shared_task(name="celery.ping")  # type: ignore[untyped-decorator]
-def ping() -> str:
+def _ping() -> str:
     """Return 'pong'."""
     return "pong"
+
+
+ping: Any = shared_task(name="celery.ping")(_ping)
+
+
+def ping_of(app: LiteQueue) -> Task:
+    """The task `celery.ping` of `app`, which also its child processes will have."""
+    if __name__ not in app.conf.include:
+        app.conf.include = (*app.conf.include, __name__)
+    return task_from_function(app, _ping, {"name": "celery.ping"}, warn=False)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from litequeue.app import LiteQueue
+from litequeue.contrib.testing.tasks import ping_of
 from litequeue.signals import Signal
 from litequeue.worker.supervisor import Worker
 
@@ -42,14 +43,13 @@ def start_worker(
     app.finalize()
     app.set_current()
     app.set_default()
-    if perform_ping_check:
-        from litequeue.contrib.testing import tasks as tasks
+    ping = ping_of(app) if perform_ping_check else None
     embedded = start(app, concurrency=concurrency, pool=pool, loglevel=loglevel, logfile=logfile, **kwargs)
     test_worker_started.send(sender=app, worker=embedded.worker, consumer=None)
     try:
-        if perform_ping_check:
+        if ping is not None:
             with allow_join_result():
-                answer = app.tasks["celery.ping"].delay().get(timeout=ping_task_timeout)
+                answer = ping.delay().get(timeout=ping_task_timeout)
             assert answer == "pong", f"the worker answered the ping with {answer!r}"
         yield embedded.worker
     finally:

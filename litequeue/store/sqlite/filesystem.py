@@ -37,6 +37,7 @@ def prepare(path: str, *, private: bool, allow_network: bool) -> None:
         )
     if private:
         _refuse_world_writable(path, folder)
+    _refuse_orphaned_log(path)
     try:
         # 0600 from the first moment: SQLite gives -wal and -shm the same mode. O_EXCL also means that a file which
         # somebody has open is never opened and closed here, which would drop that process's locks.
@@ -96,6 +97,18 @@ def _mounts() -> list[tuple[str, str]]:
 
 def _unescape(text: str) -> str:
     return text.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
+
+
+def _refuse_orphaned_log(path: str) -> None:
+    """A -wal without its file would be replayed into the file that is made now."""
+    if os.path.exists(path):
+        return
+    for name in (f"{path}-wal", f"{path}-journal"):
+        if os.path.exists(name):
+            raise exceptions.StoreForeign(
+                f"{name} is left over from a file that was moved or deleted. Put that file back; or stop the programs that"
+                " still have it open, and delete what is left of it."
+            )
 
 
 def _refuse_world_writable(path: str, folder: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 
 from litequeue import exceptions
 
@@ -20,13 +21,15 @@ class Duty:
         self.interval = interval
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._on_lost: Callable[[str], None] | None = None
 
     def run_once(self) -> float | None:
         """Do it once; returns the seconds until the next time, None for the usual interval."""
         raise NotImplementedError
 
-    def start(self) -> None:
-        """Do it until stopped."""
+    def start(self, on_lost: Callable[[str], None]) -> None:
+        """Do it until stopped; `on_lost` is told the reason when the file cannot be used any more."""
+        self._on_lost = on_lost
         self._thread = threading.Thread(target=self._run, name=f"litequeue-{self.name}", daemon=True)
         self._thread.start()
 
@@ -41,6 +44,10 @@ class Duty:
         while not self._stop.wait(self.interval if wait is None else wait):
             try:
                 wait = self.run_once()
+            except exceptions.StoreLost as error:
+                if self._on_lost is not None:
+                    self._on_lost(str(error))
+                return
             except exceptions.OperationalError as error:
                 logger.error("%s: %s", self.name, error)
                 wait = None

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Final
 
@@ -114,11 +115,15 @@ class PreforkPool:
         if self._worker.options.start_method == "forkserver":
             preload = ["litequeue.worker.child", *self._worker.loader.preload(), "litequeue.worker.zygote"]
             self._context.set_forkserver_preload(preload)
+        # It lets signals in while it starts, so it must not be started when they are blocked.
+        resource_tracker.ensure_running()
         self._fill()
 
     def _fill(self) -> None:
         """Start the children that are missing."""
         while len(self._children) < self._worker.options.concurrency and not self._stopping:
+            if self._bad_starts and not self._worker.act_on_signals():
+                return
             try:
                 self._spawn()
             except (OSError, EOFError) as error:  # the fork server went away; the next start makes another

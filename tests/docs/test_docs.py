@@ -1,0 +1,194 @@
+"""docs/ runs, is complete, and leads somewhere.
+
+Completeness is read from the code: what is declared there has a mention here, or the test says what is missing.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import ClassVar, get_origin, get_type_hints
+
+import click
+import pytest
+
+from litequeue import config, exceptions, message, signals, states
+from litequeue.app import LiteQueue
+from litequeue.cli.main import COMMANDS, litequeue
+from litequeue.core import context, state
+from litequeue.embedded import worker_options
+from litequeue.result import AsyncResult, EagerResult
+from litequeue.settings_table import SETTINGS
+from litequeue.task import HANDLERS, Task
+from tests.docs.pages import DOCS, README, ROOT, anchors, blocks, code_words, command_lines, links, pages
+
+PAGES = pages()
+INTERNAL = {"app", "request_stack", "overrides", "customised_calls", "abstract"}
+"""Annotated attributes of Task that are no options."""
+
+
+def name(page: Path) -> str:
+    """A page, as a test's id."""
+    return page.stem
+
+
+# It runs
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if any(b.language == "python" for b in blocks(page))], ids=name
+)
+def test_the_code_of_a_page_runs(page: Path, tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("LITEQUEUE_")}
+    environment |= {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "NO_COLOR": "1"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "tests.docs.run_page", str(page)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_a_block_that_is_not_run_says_why(page: Path) -> None:
+    comments = re.findall(r"^<!-- not run:?(.*?)-->$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert all(reason.strip() for reason in comments)
+    assert len(comments) == sum(block.not_run is not None for block in blocks(page)), "a comment stands before no block"
+
+
+# It leads somewhere
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_to_a_file_and_a_heading(page: Path) -> None:
+    for link in links(page):
+        target, _, anchor = link.partition("#")
+        there = page.parent / target if target else page
+        assert there.exists(), f"{page.name} links to {link}: there is no such file"
+        if anchor:
+            assert anchor in anchors(there), f"{page.name} links to {link}: there is no such heading"
+
+
+def test_every_page_is_on_the_map() -> None:
+    assert {page.name for page in DOCS.glob("*.md")} - {"index.md"} <= set(links(DOCS / "index.md"))
+
+
+# It is complete
+
+
+def missing(names: Iterable[str], *where: str) -> list[str]:
+    """Which of `names` none of the pages `where` (none: the whole of docs/) writes as code."""
+    there = [DOCS / page for page in where] or DOCS.glob("*.md")
+    words = set().union(*(code_words(page) for page in there))
+    return sorted(set(names) - words)
+
+
+def declared_options() -> set[str]:
+    """What `@app.task` takes: its own keywords, those that make the task, and the attributes that a task may set."""
+    own = inspect.signature(LiteQueue._declare).parameters.keys() - {"self", "fun", "opts"}
+    source = inspect.getsource(sys.modules["litequeue.declaring"])
+    made = set(re.findall(r'options\.pop\("(\w+)"', source)) | set(re.findall(r'"(pydantic\w*)"', source))
+    hints = get_type_hints(Task, localns={"LiteQueue": LiteQueue, "RequestStack": object, "Preset": object})
+    attributes = {
+        attribute
+        for attribute, hint in hints.items()
+        if not attribute.startswith("_") and get_origin(hint) is not ClassVar and hint is not ClassVar
+    }
+    return (own | made | attributes) - INTERNAL
+
+
+def public(cls: type) -> set[str]:
+    """The public methods and properties that a class of ours defines."""
+    return {n for base in cls.__mro__[:-1] for n in vars(base) if not n.startswith("_") and base is not dict}
+
+
+def test_every_setting() -> None:
+    assert not missing(SETTINGS)
+
+
+def test_every_option_of_a_call() -> None:
+    assert not missing(message.OPTIONS | inspect.signature(Task.apply_async).parameters.keys() - {"self", "options"}, "calling.md")
+
+
+def test_every_option_of_a_task() -> None:
+    assert not missing(declared_options(), "tasks.md")
+
+
+def test_every_handler_of_a_task() -> None:
+    assert not missing(HANDLERS, "tasks.md")
+
+
+def test_every_field_of_the_request() -> None:
+    assert not missing({*context._FIELDS, "children"}, "tasks.md")
+
+
+def test_every_state() -> None:
+    celery = states.ALL_STATES | states.READY_STATES | states.UNREADY_STATES
+    assert not missing({*state.ALL, *celery}, "tasks.md")
+
+
+def test_everything_a_result_offers() -> None:
+    assert not missing(public(AsyncResult) | public(EagerResult), "results.md")
+
+
+def test_every_exception() -> None:
+    classes = [*vars(exceptions).values(), *vars(config).values()]
+    ours = {c.__name__ for c in classes if isinstance(c, type) and issubclass(c, BaseException)}
+    assert not missing(ours, "exceptions.md")
+
+
+def test_every_signal() -> None:
+    ours = {signal for signal, value in vars(signals).items() if isinstance(value, signals.Signal)}
+    assert not missing(ours, "signals.md")
+
+
+def test_every_signal_of_an_app() -> None:
+    app = LiteQueue(set_as_current=False)
+    assert not missing(n for n, value in vars(app).items() if isinstance(value, signals.Signal))
+
+
+def test_every_option_of_a_worker_in_a_program() -> None:
+    assert not missing(inspect.signature(worker_options).parameters.keys() - {"app", "ignored"}, "testing.md")
+
+
+def options_of(command: click.Command) -> set[str]:
+    """Every spelling of the options of a command."""
+    found = [param for param in command.params if isinstance(param, click.Option)]
+    return {spelling for option in found for spelling in (*option.opts, *option.secondary_opts)}
+
+
+def command(of: str) -> click.Command:
+    """The command `of`, imported."""
+    found = litequeue.get_command(click.Context(litequeue), of)
+    assert found is not None
+    return found
+
+
+def test_every_command_and_its_options() -> None:
+    assert not missing(COMMANDS, "command-line.md")
+    assert not missing(options_of(litequeue).union(*(options_of(command(each)) for each in COMMANDS)))
+
+
+# It is true
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_command_lines_use_options_that_exist(page: Path) -> None:
+    for line in command_lines(page):
+        words = line.split()[1:]
+        called = next((word for word in words if word in COMMANDS), None)
+        known = options_of(litequeue) | {"-h", "--help"} | (options_of(command(called)) if called else set())
+        used = {re.split(r"[=\d]", word)[0] for word in words if re.match(r"--?[A-Za-z]", word)}
+        assert used <= known, f"{page.name}: {line}: {used - known}"
+
+
+def test_the_readme_is_a_page() -> None:
+    assert README in PAGES
