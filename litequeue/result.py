@@ -10,6 +10,7 @@ import builtins
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from datetime import datetime
+from types import GenericAlias
 from typing import TYPE_CHECKING, Any
 
 from litequeue import exceptions, states
@@ -24,8 +25,6 @@ from litequeue.local import app_or_default
 from litequeue.reading import call_of, has_no_result, meta_of, state_of, value_of, with_traceback
 
 if TYPE_CHECKING:
-    from types import GenericAlias
-
     from litequeue.app import LiteQueue
     from litequeue.core.records import AttemptRecord, TaskRecord
 
@@ -445,10 +444,7 @@ class AsyncResult(ResultBase):
     def __copy__(self) -> AsyncResult:
         return type(self)(self.id, app=self.app, parent=self.parent)
 
-    def __class_getitem__(cls, item: Any) -> GenericAlias:
-        from types import GenericAlias
-
-        return GenericAlias(cls, item)
+    __class_getitem__ = classmethod(GenericAlias)  # type: ignore[var-annotated]
 
 
 class EagerResult(AsyncResult):

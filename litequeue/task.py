@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from types import GenericAlias
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from litequeue import signals
@@ -14,8 +15,6 @@ from litequeue.local import get_current_app, get_current_worker_task
 from litequeue.message import EXECUTION_OPTIONS, Preset, preset_for
 
 if TYPE_CHECKING:
-    from types import GenericAlias
-
     from litequeue.app import LiteQueue
     from litequeue.canvas.signature import Signature
     from litequeue.result import AsyncResult, EagerResult
@@ -501,7 +500,4 @@ class Task:
 
         return task_by_name, (self.name, type(self).__module__)
 
-    def __class_getitem__(cls, item: Any) -> GenericAlias:
-        from types import GenericAlias
-
-        return GenericAlias(cls, item)
+    __class_getitem__ = classmethod(GenericAlias)  # type: ignore[var-annotated]

@@ -212,9 +212,9 @@ class Supervisor(Protocol):
     def busy(self, queues: Sequence[str], names: Collection[str]) -> bool:
         """Whether a row of `queues` is running, or ready or due for a worker that knows `names`."""
 
-    def wake(self, channel: Channel, queues: Sequence[str]) -> bool:
+    def wake(self, holder: int, channel: Channel, queues: Sequence[str]) -> bool:
         """Look whether anybody changed the file since the last call; if so, and work is ready for idle slots of the
-        worker, wake them. The safety net under lost datagrams."""
+        worker `holder`, wake them. The safety net under lost datagrams."""
 
 
 class Store(Enqueuer, Viewer, Claimer, Supervisor, Protocol):

@@ -141,11 +141,11 @@ class Executor:
         """The result stands; a handler that raises is logged and changes nothing."""
         task, claimed, request, args, kwargs = run
         if "on_success" in task.overrides:
-            self._guard(task.on_success, value, claimed.id, args, kwargs)
+            self._guard(run, task.on_success, value, claimed.id, args, kwargs)
         if signals.task_success.receivers:
             signals.task_success.send(sender=task, result=value, runtime=runtime)
         if "after_return" in task.overrides:
-            self._guard(task.after_return, "SUCCESS", value, claimed.id, args, kwargs, None)
+            self._guard(run, task.after_return, "SUCCESS", value, claimed.id, args, kwargs, None)
         if logger.isEnabledFor(logging.INFO):
             logger.info(
                 "Task %s[%s] succeeded in %ss: %s",
@@ -161,7 +161,7 @@ class Executor:
         einfo = ExceptionInfo(error)
         self._log_failure(run, einfo)
         if "on_failure" in task.overrides:
-            self._guard(task.on_failure, error, claimed.id, args, kwargs, einfo)
+            self._guard(run, task.on_failure, error, claimed.id, args, kwargs, einfo)
         if signals.task_failure.receivers:
             signals.task_failure.send(
                 sender=task,
@@ -173,7 +173,7 @@ class Executor:
                 einfo=einfo,
             )
         if "after_return" in task.overrides:
-            self._guard(task.after_return, "FAILURE", error, claimed.id, args, kwargs, einfo)
+            self._guard(run, task.after_return, "FAILURE", error, claimed.id, args, kwargs, einfo)
         kept = not claimed.ignore_result or task.store_errors_even_if_ignored
         return self._failure(claimed, error, kept, einfo)
 
@@ -192,7 +192,7 @@ class Executor:
         einfo = ExceptionInfo(reason)
         logger.info("Task %s[%s] retry: %s", request.shadow or claimed.name, claimed.id, retry, extra=_data(run))
         if "on_retry" in task.overrides:
-            self._guard(task.on_retry, retry.exc, claimed.id, args, kwargs, einfo)
+            self._guard(run, task.on_retry, retry.exc, claimed.id, args, kwargs, einfo)
         if signals.task_retry.receivers:
             signals.task_retry.send(sender=task, request=request, reason=reason, einfo=einfo)
         rerun = retry.rerun if retry.rerun is not None else Rerun(retries=claimed.retries + 1)
@@ -282,13 +282,12 @@ class Executor:
         # An eager call from inside a coroutine: the loop of this thread is busy, so another thread runs this one.
         return _run_in_thread(coroutine)
 
-    def _guard(self, handler: Any, *args: Any) -> None:
+    def _guard(self, run: Run, handler: Any, *args: Any) -> None:
         try:
             handler(*args)
         except Exception:
-            logger.exception(
-                "%s of a task raised; the task's own outcome stands", getattr(handler, "__name__", handler)
-            )
+            name, claimed = getattr(handler, "__name__", repr(handler)), run.claimed
+            logger.exception("%s of %s[%s] raised; the task's own outcome stands", name, claimed.name, claimed.id)
 
     def _prune_at(self, retention: float | None) -> float | None:
         return None if retention is None else clock.now() + retention

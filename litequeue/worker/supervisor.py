@@ -137,7 +137,7 @@ class Worker:
             Heartbeat(store, self._process_ids, options.heartbeat_interval),
             Rescuer(store, options.lease, self.runtime.max_deaths),
             Pruner(store, options.prune_batch, options.prune_interval),
-            Poller(store, self.channel, options.queues, options.poll_interval),
+            Poller(store, self.holder, self.channel, options.queues, options.poll_interval),
         ]
         if options.burst:
             duties.append(Burst(store, options.queues, self.runtime.registry.keys(), lambda: self._note("SIGTERM")))

@@ -96,8 +96,9 @@ def test_propagation(make_app: MakeApp) -> None:
         fail.apply()
     assert fail.apply(throw=False).failed()
     app.conf.task_eager_propagates = False
-    with pytest.raises(ZeroDivisionError):
-        fail.apply(throw=True)
+    for call in (fail.apply, fail.apply_async):
+        with pytest.raises(ZeroDivisionError):
+            call(throw=True)
 
 
 def test_ignore_and_reject(eager: LiteQueue) -> None:

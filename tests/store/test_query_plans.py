@@ -22,6 +22,7 @@ FULL_SCANS = {
     "_CHANGES_IN_MEMORY": "reads no table",
     "_PROCESSES": "a row a process",
     "_IDLE_SLOTS": "a row a process",
+    "_FREE": "a row a process",
 }
 INDEXES = {
     "_READY": "litequeue_tasks_ready",

@@ -199,9 +199,9 @@ def test_the_safety_net_wakes_once_for_a_change(driver: Driver) -> None:
     driver.store.claim(claimant, 1)
     driver.enqueue(driver.new())
     driver.store.wait_for_work(channel, 5)  # the hint is lost on us
-    assert driver.store.wake(channel, ["celery"])
+    assert driver.store.wake(claimant.holder, channel, ["celery"])
     assert driver.store.wait_for_work(channel, 5)
-    assert not driver.store.wake(channel, ["celery"]), "nobody changed the file since"
+    assert not driver.store.wake(claimant.holder, channel, ["celery"]), "nobody changed the file since"
 
 
 def test_whoever_waits_for_an_end_is_woken(driver: Driver) -> None:

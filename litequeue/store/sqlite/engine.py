@@ -24,6 +24,14 @@ def fetch(connection: apsw.Connection, statement: str, bindings: tuple[Any, ...]
     return connection.execute(statement, bindings).fetchall()
 
 
+def read_queues(text: str) -> tuple[str, ...]:
+    """The queues of a process; none where the row is not as we write it."""
+    try:
+        return tuple(map(str, json.loads(text)))
+    except (TypeError, ValueError):
+        return ()
+
+
 class Engine:
     """The base of the store's rooms: `enqueue`, `lifecycle`, `processes`, `views` each add their verbs to it."""
 
@@ -58,16 +66,14 @@ class Engine:
 
     def _wake_idle(self, idle: list[tuple[int, int, str]], ready: Mapping[str, int]) -> None:
         """Send min(ready rows, idle slots) datagrams for each queue in `ready`."""
-        slots = [[port, count, json.loads(queues)] for port, count, queues in idle]
+        slots = [(port, read_queues(queues)) for port, _, queues in idle]
+        free = [count for _, count, _ in idle]
         for queue, wanted in ready.items():
-            for slot in slots:
-                if wanted <= 0:
-                    break
-                port, free, queues = slot
-                if free > 0 and queue in queues:
-                    count = min(wanted, free)
+            for number, (port, queues) in enumerate(slots):
+                count = min(wanted, free[number])
+                if count > 0 and queue in queues:
                     self._sender.send(port, count)
-                    slot[1] = free - count
+                    free[number] -= count
                     wanted -= count
 
     def close(self) -> None:

@@ -106,8 +106,8 @@ def _refuse_orphaned_log(path: str) -> None:
     for name in (f"{path}-wal", f"{path}-journal"):
         if os.path.exists(name):
             raise exceptions.StoreForeign(
-                f"{name} is left over from a file that was moved or deleted. Put that file back; or stop the programs that"
-                " still have it open, and delete what is left of it."
+                f"{name} is left over from a file that was moved or deleted. Put that file back; or stop the programs"
+                " that still have it open, and delete what is left of it."
             )
 
 

@@ -19,6 +19,7 @@ from litequeue.store.sqlite.wakeup import WorkChannel
 
 _PROMOTE_SLICE: Final = 500  # rows made ready by one claim when many fall due at once
 _ASIDE_SLICE: Final = 500  # rows put aside or found expired by one claim
+_LAST_ATTEMPT: Final = 2**63 - 1  # what SQLite can count, should somebody have written it
 _EMPTY: Final = (None, None, None)  # the three columns of a value that there is not
 _ORDER = (Claimed._fields.index("priority"), Claimed._fields.index("seq"))
 
@@ -203,7 +204,7 @@ class Lifecycle(Engine):
                 if choice is Pick.ASIDE:
                     aside.append(row)
                 else:
-                    taken.append(row._replace(attempt=row.attempt + 1))
+                    taken.append(row._replace(attempt=min(row.attempt + 1, _LAST_ATTEMPT)))
                     if choice is Pick.LAST or len(taken) >= limit:
                         break
             if len(aside) + len(expired) >= _ASIDE_SLICE:

@@ -13,7 +13,7 @@ from litequeue.core import clock, process
 from litequeue.core.failure import encode_exception
 from litequeue.core.records import NORMAL, Claimed, Identity, NewProcess, ProcessRecord, Rescued
 from litequeue.store.contract import Channel
-from litequeue.store.sqlite.engine import LANE_SEPARATOR, Engine, fetch
+from litequeue.store.sqlite.engine import LANE_SEPARATOR, Engine, fetch, read_queues
 from litequeue.store.sqlite.wakeup import WorkChannel, bind
 
 _VACUUM_FREE_SHARE = 4  # incremental vacuum starts when a quarter of the file is free pages
@@ -212,7 +212,9 @@ class Processes(Engine):
     _DUE = "SELECT 1 FROM litequeue_tasks WHERE state = 'scheduled' AND run_at <= ? LIMIT 1"
     _LANE_NAMES = "SELECT name FROM litequeue_lanes WHERE queue = ?"
 
-    def wake(self, channel: Channel, queues: Sequence[str]) -> bool:
+    _FREE = "SELECT coalesce(sum(idle), 0) FROM litequeue_processes WHERE id = ?1 OR parent = ?1"
+
+    def wake(self, holder: int, channel: Channel, queues: Sequence[str]) -> bool:
         """Wake idle slots of the worker if the file has changed and there is work for them."""
         assert isinstance(channel, WorkChannel), "a channel of this engine"
         version = self._data_version()
@@ -220,7 +222,7 @@ class Processes(Engine):
             return False
         channel.version_seen = version
         with self._database.read() as connection:
-            free = sum(idle for port, idle, _ in self._idle_slots(connection) if port == channel.port)
+            free = connection.execute(self._FREE, (holder,)).get
             if not free or not self._any_ready(connection, queues):
                 return False
         self._sender.send(channel.port, free)
@@ -266,6 +268,14 @@ def _lost(name: str, task_id: str, reason: str, deaths: int, at_most_once: bool)
     return encode_exception(exceptions.WorkerLostError(f"{name}[{task_id}]: {reason}; {rule}"))
 
 
+def _read_info(text: str) -> dict[str, Any]:
+    try:
+        info = json.loads(text)
+    except ValueError:
+        return {}
+    return info if isinstance(info, dict) else {}
+
+
 def _record(row: tuple[Any, ...]) -> ProcessRecord:
     number, worker, role, parent, host, boot, namespace, pid, started, port, queues, idle, since, beat, info = row
     return ProcessRecord(
@@ -275,9 +285,9 @@ def _record(row: tuple[Any, ...]) -> ProcessRecord:
         parent=parent,
         identity=Identity(host=host, boot=boot, namespace=namespace, pid=pid, started=started),
         port=port,
-        queues=tuple(json.loads(queues)),
+        queues=read_queues(queues),
         idle=idle,
         started_at=since,
         heartbeat_at=beat,
-        info=json.loads(info),
+        info=_read_info(info),
     )

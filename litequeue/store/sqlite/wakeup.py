@@ -56,7 +56,7 @@ class Sender:
         if self._socket is None:
             self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             self._socket.setblocking(False)
-        with suppress(OSError):
+        with suppress(OSError, OverflowError):  # a port that is none, in a row that somebody else wrote
             for _ in range(count):
                 self._socket.sendto(_MESSAGE, (_HOST, port))
 

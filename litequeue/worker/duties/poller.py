@@ -15,12 +15,15 @@ class Poller(Duty):
 
     name = "poller"
 
-    def __init__(self, store: Supervisor, channel: Channel, queues: tuple[str, ...], interval: float) -> None:
+    def __init__(
+        self, store: Supervisor, holder: int, channel: Channel, queues: tuple[str, ...], interval: float
+    ) -> None:
         super().__init__(interval)
         self._store = store
+        self._holder = holder
         self._channel = channel
         self._queues = queues
 
     def run_once(self) -> None:
         """Look once."""
-        self._store.wake(self._channel, self._queues)
+        self._store.wake(self._holder, self._channel, self._queues)
