@@ -489,6 +489,7 @@ def test_report_and_repr(app: LiteQueue) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 def test_on_after_fork_is_sent_in_the_child(app: LiteQueue) -> None:
     reader, writer = os.pipe()
 

@@ -4,8 +4,8 @@ The blocks of a page are one program, run from the top in that folder:
 
 - a `python` block is executed, unless the line before it is `<!-- not run: reason -->`;
 - a `python` block whose first line is `# name.py` is written into that file instead;
-- an expression with the comment `# -> text` must have that repr, one with `# raises Error: text` must raise that; `...`
-  in the text stands for anything;
+- an expression with the comment `# -> text` must have that repr, and a statement with `# raises Error: text` must raise
+  that; `...` in the text stands for anything;
 - where the page wrote files, the lines of a `console` block are run too: `$ litequeue ... worker` is started and stopped
   at the end of the page, `$ python name.py` must print what the block shows.
 """
@@ -113,15 +113,21 @@ class _Adder(ast.NodeTransformer):
         self.first = first
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST:  # noqa: N802 - the name that ast asks for
-        kind, text = self.expected.pop(node.end_lineno or 0, ("", ""))
-        if not kind:
+        if self.expected.get(node.end_lineno or 0, ("",))[0] != "->":
+            return self.visit_Assign(node)
+        call = ast.Call(ast.Name("__same__", ast.Load()), [node.value, *self._names(node)], [])
+        return ast.copy_location(ast.Expr(call), node)
+
+    def visit_Assign(self, node: ast.Assign | ast.Expr) -> ast.AST:  # noqa: N802
+        if self.expected.get(node.end_lineno or 0, ("",))[0] != "raises":
             return node
-        names = [ast.Constant(text), ast.Constant(self.where % (node.lineno + self.first - 1))]
-        if kind == "->":
-            call = ast.Call(ast.Name("__same__", ast.Load()), [node.value, *names], [])
-            return ast.copy_location(ast.Expr(call), node)
-        call = ast.Call(ast.Name("__raises__", ast.Load()), names, [])
+        call = ast.Call(ast.Name("__raises__", ast.Load()), self._names(node), [])
         return ast.copy_location(ast.With([ast.withitem(call)], [node]), node)
+
+    def _names(self, node: ast.stmt) -> list[ast.expr]:
+        """What the comment beside the statement says, and where that is."""
+        _, text = self.expected.pop(node.end_lineno or 0)
+        return [ast.Constant(text), ast.Constant(self.where % (node.lineno + self.first - 1))]
 
 
 def matches(shown: str, expected: str) -> bool:

@@ -150,9 +150,13 @@ def test_every_signal() -> None:
     assert not missing(ours, "signals.md")
 
 
+def test_everything_an_app_is_made_of() -> None:
+    assert not missing(inspect.signature(LiteQueue).parameters.keys() - {"conf"}, "app.md")
+
+
 def test_every_signal_of_an_app() -> None:
     app = LiteQueue(set_as_current=False)
-    assert not missing(n for n, value in vars(app).items() if isinstance(value, signals.Signal))
+    assert not missing((n for n, value in vars(app).items() if isinstance(value, signals.Signal)), "app.md")
 
 
 def test_every_option_of_a_worker_in_a_program() -> None:
