@@ -7,15 +7,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from litequeue.settings_table import SECTIONS, SETTINGS, Setting
-from litequeue.settings_without_broker import WITHOUT_BROKER
+from litequeue.config.table import SECTIONS, SETTINGS, Setting
+from litequeue.config.without_broker import WITHOUT_BROKER
 
 PAGE = Path(__file__).with_name("settings.md")
 
 INTRODUCTION = """\
 # Settings
 
-<!-- Made by docs/generate_settings.py from litequeue/settings_table.py: change the table, not this page. -->
+<!-- Made by docs/generate_settings.py from litequeue/config/table.py: change the table, not this page. -->
 
 ```python
 app = LiteQueue("proj", broker="queue.db")

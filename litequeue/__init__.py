@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from litequeue import exceptions as exceptions
     from litequeue import states as states
-    from litequeue.app import LiteQueue as LiteQueue
+    from litequeue.app.base import LiteQueue as LiteQueue
+    from litequeue.app.current import current_app as current_app
+    from litequeue.app.current import current_task as current_task
+    from litequeue.app.declaring import shared_task as shared_task
     from litequeue.canvas.signature import Signature as Signature
     from litequeue.canvas.signature import maybe_signature as maybe_signature
     from litequeue.canvas.signature import signature as signature
-    from litequeue.declaring import shared_task as shared_task
-    from litequeue.local import current_app as current_app
-    from litequeue.local import current_task as current_task
     from litequeue.task import Task as Task
 
 __version__ = "0.1.0"
@@ -33,10 +33,10 @@ _ADDRESS = {
     "LiteQueue": "litequeue.app",
     "Signature": "litequeue.canvas.signature",
     "Task": "litequeue.task",
-    "current_app": "litequeue.local",
-    "current_task": "litequeue.local",
+    "current_app": "litequeue.app.current",
+    "current_task": "litequeue.app.current",
     "maybe_signature": "litequeue.canvas.signature",
-    "shared_task": "litequeue.declaring",
+    "shared_task": "litequeue.app.declaring",
     "signature": "litequeue.canvas.signature",
 }
 _MODULES = ("exceptions", "signals", "states")

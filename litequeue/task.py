@@ -8,16 +8,17 @@ from types import GenericAlias
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from litequeue import signals
+from litequeue.app.current import get_current_app, get_current_worker_task
+from litequeue.calling.message import EXECUTION_OPTIONS, Preset, preset_for
 from litequeue.core.context import Context as Context
 from litequeue.core.context import RequestStack, current_tasks
 from litequeue.exceptions import MaxRetriesExceededError, OperationalError, Retry
-from litequeue.local import get_current_app, get_current_worker_task
-from litequeue.message import EXECUTION_OPTIONS, Preset, preset_for
 
 if TYPE_CHECKING:
-    from litequeue.app import LiteQueue
+    from litequeue.app.base import LiteQueue
     from litequeue.canvas.signature import Signature
-    from litequeue.result import AsyncResult, EagerResult
+    from litequeue.result.async_result import AsyncResult
+    from litequeue.result.eager_result import EagerResult
 
 HANDLERS = ("before_start", "on_success", "on_failure", "on_retry", "after_return", "__call__")
 """What a task class may define, and the worker calls only if it does."""
@@ -183,7 +184,7 @@ class Task:
     @classmethod
     def annotate(cls) -> None:
         """Set what `task_annotations` says of this task; a key `@name` wraps the method `name`."""
-        from litequeue.declaring import annotations_of
+        from litequeue.app.declaring import annotations_of
 
         for annotation in annotations_of(cls.app.conf.task_annotations, cls, cls.app.resolve):
             for key, value in annotation.items():
@@ -291,8 +292,8 @@ class Task:
         )
         app = self.app
         if app.conf.task_always_eager:
-            from litequeue.eager import run
-            from litequeue.result import denied_join_result
+            from litequeue.calling.eager import run
+            from litequeue.result.joining import denied_join_result
 
             with denied_join_result():
                 return run(self, args, kwargs, options, options.get("throw"))
@@ -336,7 +337,7 @@ class Task:
 
         `throw` raises its exception; None: as `task_eager_propagates` says.
         """
-        from litequeue.eager import run
+        from litequeue.calling.eager import run
 
         given = {
             "task_id": task_id,
@@ -424,7 +425,7 @@ class Task:
         unless `throw` is False: then it is returned, and the task is retried all the same. When `max_retries` (None:
         the task's) is used up, raises `exc`, else MaxRetriesExceededError.
         """
-        from litequeue.retrying import retry
+        from litequeue.calling.retrying import retry
 
         told = retry(self, args, kwargs, exc, max_retries, {"eta": eta, "countdown": countdown, **options})
         if throw:
@@ -496,7 +497,7 @@ class Task:
         return f"<@task: {self.name} of {self._app!r}>"
 
     def __reduce__(self) -> Any:
-        from litequeue.loading import task_by_name
+        from litequeue.app.loading import task_by_name
 
         return task_by_name, (self.name, type(self).__module__)
 

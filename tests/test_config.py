@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from litequeue.config import NoEffectWarning, Settings, as_seconds, canonical_name, parse_assignment
+from litequeue.config.checks import CHECKS, check_value
+from litequeue.config.table import OLD_NAMES, SECTIONS, SETTINGS
 from litequeue.exceptions import CDeprecationWarning, ImproperlyConfigured
-from litequeue.settings_checks import CHECKS, check_value
-from litequeue.settings_table import OLD_NAMES, SECTIONS, SETTINGS
 
 ROOT = Path(__file__).parent.parent
 

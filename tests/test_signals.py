@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from litequeue import signals
-from litequeue.local import PromiseProxy, Proxy
+from litequeue.app.current import PromiseProxy, Proxy
 from litequeue.signals import Signal
 
 CELERY_SIGNALS = """

@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from litequeue.app.current import get_current_app
 from litequeue.core.ids import new_id
-from litequeue.local import get_current_app
 
 if TYPE_CHECKING:
-    from litequeue.app import LiteQueue
-    from litequeue.result import AsyncResult, EagerResult
+    from litequeue.app.base import LiteQueue
+    from litequeue.result.async_result import AsyncResult
+    from litequeue.result.eager_result import EagerResult
     from litequeue.task import Task
 
 S = TypeVar("S", bound="type[Signature]")

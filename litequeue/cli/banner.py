@@ -38,7 +38,7 @@ def banner(app: Any, runtime: Runtime, options: WorkerOptions) -> str:
 
 def _app(app: Any) -> str:
     """The app's name, and where it is found."""
-    from litequeue.loading import reference_of
+    from litequeue.app.loading import reference_of
 
     name = app.main or type(app).__name__
     try:

@@ -83,7 +83,7 @@ class Invocation:
     def _find_app(self, with_tasks: bool) -> Any:
         if self.app_spec is not None:
             with _told(f"-A {self.app_spec}"):
-                from litequeue.loading import find_app
+                from litequeue.app.loading import find_app
 
                 return find_app(self.app_spec)
         if with_tasks or not os.environ.get("LITEQUEUE_BROKER_URL"):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from litequeue.app import LiteQueue
-from litequeue.loading import AppLoader
+from litequeue.app.base import LiteQueue
+from litequeue.app.loading import AppLoader
 
 
 class CommandLineLoader(AppLoader):

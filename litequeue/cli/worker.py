@@ -181,7 +181,7 @@ def worker(call: Invocation, /, **given: Any) -> int:
 
 def _assign(conf: Any, assignments: tuple[str, ...]) -> None:
     """Set what `setting=value` at the end of the command line says."""
-    from litequeue.config import parse_assignment
+    from litequeue.config.settings import parse_assignment
 
     try:
         conf.update(dict(map(parse_assignment, assignments)))
@@ -240,7 +240,7 @@ def worker_options(app: Any, call: Invocation, given: dict[str, Any]) -> WorkerO
 
     LiteQueueCommandException: two things that do not go together.
     """
-    from litequeue import embedded
+    from litequeue.app import embedded
     from litequeue.cli.queues import selected_queues
 
     conf = app.conf

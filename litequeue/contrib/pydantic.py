@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from litequeue.exceptions import ImproperlyConfigured
 
 if TYPE_CHECKING:
-    from litequeue.app import LiteQueue
+    from litequeue.app.base import LiteQueue
 
 
 def wrap(

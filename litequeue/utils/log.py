@@ -18,8 +18,8 @@ from typing import Any, ClassVar, TextIO
 
 from litequeue import signals
 from litequeue.core.context import current_tasks
+from litequeue.core.log_formats import PROCESS_LOG_FORMAT, TASK_LOG_FORMAT
 from litequeue.exceptions import ImproperlyConfigured
-from litequeue.settings_table import PROCESS_LOG_FORMAT, TASK_LOG_FORMAT
 
 __all__ = (
     "ColorFormatter",

@@ -89,7 +89,7 @@ class WorkerOptions:
 
 
 class Loader(Protocol):
-    """Builds the runtime inside a process; picklable. The app side makes one (`litequeue.loading.AppLoader`)."""
+    """Builds the runtime inside a process; picklable. The app side makes one (`litequeue.app.loading.AppLoader`)."""
 
     def load(self) -> Runtime:
         """Import the app and its tasks, and return the runtime. Called once in each process."""

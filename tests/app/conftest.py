@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from litequeue import LiteQueue, local
+from litequeue import LiteQueue
+from litequeue.app import current as local
 from litequeue.core.records import TaskRecord
 from litequeue.result import AsyncResult
 

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 import litequeue
-from litequeue import LiteQueue, current_app, current_task, local, shared_task
-from litequeue.broker import broker_path
+from litequeue import LiteQueue, current_app, current_task, shared_task
+from litequeue.app import current as local
+from litequeue.app.broker import broker_path
 from litequeue.exceptions import DuplicateTaskNameWarning, ImproperlyConfigured, NotRegistered
 from litequeue.task import Task
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from litequeue import LiteQueue
-from litequeue.declaring import argument_check
+from litequeue.app.declaring import argument_check
 
 
 def plain(a: int, b: int = 2) -> None: ...

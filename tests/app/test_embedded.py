@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from litequeue import LiteQueue, current_app, shared_task
+from litequeue.app.embedded import EmbeddedWorker, worker_options
 from litequeue.contrib.testing import worker as testing
 from litequeue.contrib.testing.app import TestApp, setup_default_app
-from litequeue.embedded import EmbeddedWorker, worker_options
 from litequeue.exceptions import ImproperlyConfigured, QueueNotFound
 from litequeue.utils.nodenames import anon_nodename, gethostname
 

@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from litequeue import LiteQueue
-from litequeue.exceptions import ImproperlyConfigured
-from litequeue.loading import (
+from litequeue.app.loading import (
     AppLoader,
     app_by_reference,
     find_app,
@@ -22,6 +21,7 @@ from litequeue.loading import (
     reference_of,
     symbol_by_name,
 )
+from litequeue.exceptions import ImproperlyConfigured
 
 ROOT = Path(__file__).parents[2]
 APP = "from litequeue import LiteQueue\n{name} = LiteQueue({main!r}, broker='queue.db', set_as_current=False)\n"
@@ -237,7 +237,7 @@ class TestAnotherProcess:
             kept.close()
 
     def test_preload(self, make_app: MakeApp) -> None:
-        assert AppLoader(kept).preload() == ["litequeue.loading", __name__]
+        assert AppLoader(kept).preload() == ["litequeue.app.loading", __name__]
 
     def test_the_runtime(self, make_app: MakeApp, app: LiteQueue) -> None:
         app.conf.update(result_expires=60, result_failure_expires=None, max_worker_deaths=7)

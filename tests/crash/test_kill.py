@@ -239,3 +239,48 @@ def test_a_stop_in_order_counts_no_death(tmp_path, how):
         assert all(project.app.store.task(task_id).deaths == 0 for task_id in sent)
     finally:
         kill_group(worker)
+
+
+def test_a_process_that_is_only_stopped_keeps_its_task(tmp_path):
+    """A frozen child gives no sign of life for many leases; it lives, so nobody takes its task, and it ends it."""
+    project = Project(tmp_path, worker_lease=0.4, worker_heartbeat_interval=0.1)
+    with project.running("frozen", slots=1) as frozen, project.running("other", slots=1):
+        sent = project.app.send_task("proj.work", (0.5,))
+        project.wait_for(project.runs)
+        holder = project.runs()[0].pid
+        os.kill(holder, signal.SIGSTOP)
+        try:
+            time.sleep(2.0)  # what is waited for is that nothing happens
+            assert project.app.store.states([sent.id]) == {sent.id: "running"}
+        finally:
+            os.kill(holder, signal.SIGCONT)
+        project.wait_for(lambda: project.ended(sent.id), 10)
+        assert project.app.store.task(sent.id).state == "succeeded"
+        assert len(project.runs()) == 1
+        assert frozen.poll() is None
+
+
+def test_a_revoked_task_never_starts_though_no_worker_was_there(tmp_path):
+    """The revoke is a row in the file, so a worker that starts later knows of it."""
+    project = Project(tmp_path)
+    sent = [project.app.send_task("proj.work").id for _ in range(20)]
+    revoked = project.app.store.revoke(sent[:10])
+    assert sorted(revoked) == sorted(sent[:10])
+    with project.running("a", slots=2):
+        project.wait_for(lambda: project.ended(*sent))
+    assert {run.id for run in project.runs()} == set(sent[10:])
+
+
+def test_a_revoke_under_load_is_before_the_start_or_changes_nothing(tmp_path):
+    """Of tasks that are revoked while workers take them: what `revoke` returned never ran, the rest ran."""
+    project = Project(tmp_path)
+    with project.running("a", slots=2):
+        sent: list[str] = []
+        revoked: set[str] = set()
+        for _ in range(40):
+            sent += [project.app.send_task("proj.work", (0.002,)).id for _ in range(10)]
+            revoked.update(project.app.store.revoke(sent[-7:]))
+        project.wait_for(lambda: project.ended(*sent))
+    assert {run.id for run in project.runs()} == set(sent) - revoked
+    assert revoked
+    assert len(project.runs()) == len(sent) - len(revoked)

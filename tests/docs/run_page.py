@@ -4,10 +4,10 @@ The blocks of a page are one program, run from the top in that folder:
 
 - a `python` block is executed, unless the line before it is `<!-- not run: reason -->`;
 - a `python` block whose first line is `# name.py` is written into that file instead;
-- an expression with the comment `# -> text` must have that repr, and a statement with `# raises Error: text` must raise
-  that; `...` in the text stands for anything;
-- where the page wrote files, the lines of a `console` block are run too: `$ litequeue ... worker` is started and stopped
-  at the end of the page, `$ python name.py` must print what the block shows.
+- an expression with the comment `# -> text` must have that repr, and a statement with `# raises Error: text` must
+  raise that; `...` in the text stands for anything;
+- where the page wrote files, the lines of a `console` block are run too: `$ litequeue ... worker` is started, and
+  stopped at the end of the page; `$ python name.py` must print what the block shows.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def commands(text: str) -> Iterator[tuple[list[str], str]]:
 
 
 def checked(block: Block) -> ast.Module:
-    """The code of the block, its line numbers those of the page, with a check for each comment that says what to expect."""
+    """The code of the block, numbered as in the page, with a check for each comment that says what to expect."""
     tree = ast.parse(block.text)
     expected = {}
     for token in tokenize.generate_tokens(io.StringIO(block.text).readline):
@@ -112,13 +112,13 @@ class _Adder(ast.NodeTransformer):
         self.where = where
         self.first = first
 
-    def visit_Expr(self, node: ast.Expr) -> ast.AST:  # noqa: N802 - the name that ast asks for
+    def visit_Expr(self, node: ast.Expr) -> ast.AST:
         if self.expected.get(node.end_lineno or 0, ("",))[0] != "->":
             return self.visit_Assign(node)
         call = ast.Call(ast.Name("__same__", ast.Load()), [node.value, *self._names(node)], [])
         return ast.copy_location(ast.Expr(call), node)
 
-    def visit_Assign(self, node: ast.Assign | ast.Expr) -> ast.AST:  # noqa: N802
+    def visit_Assign(self, node: ast.Assign | ast.Expr) -> ast.AST:
         if self.expected.get(node.end_lineno or 0, ("",))[0] != "raises":
             return node
         call = ast.Call(ast.Name("__raises__", ast.Load()), self._names(node), [])

@@ -17,13 +17,14 @@ from typing import ClassVar, get_origin, get_type_hints
 import click
 import pytest
 
-from litequeue import config, exceptions, message, signals, states
+from litequeue import config, exceptions, signals, states
 from litequeue.app import LiteQueue
+from litequeue.app.embedded import worker_options
+from litequeue.calling import message
 from litequeue.cli.main import COMMANDS, litequeue
+from litequeue.config.table import SETTINGS
 from litequeue.core import context, state
-from litequeue.embedded import worker_options
 from litequeue.result import AsyncResult, EagerResult
-from litequeue.settings_table import SETTINGS
 from litequeue.task import HANDLERS, Task
 from tests.docs.pages import DOCS, README, ROOT, anchors, blocks, code_words, command_lines, links, pages
 
@@ -94,7 +95,7 @@ def missing(names: Iterable[str], *where: str) -> list[str]:
 def declared_options() -> set[str]:
     """What `@app.task` takes: its own keywords, those that make the task, and the attributes that a task may set."""
     own = inspect.signature(LiteQueue._declare).parameters.keys() - {"self", "fun", "opts"}
-    source = inspect.getsource(sys.modules["litequeue.declaring"])
+    source = inspect.getsource(sys.modules["litequeue.app.declaring"])
     made = set(re.findall(r'options\.pop\("(\w+)"', source)) | set(re.findall(r'"(pydantic\w*)"', source))
     hints = get_type_hints(Task, localns={"LiteQueue": LiteQueue, "RequestStack": object, "Preset": object})
     attributes = {
@@ -115,7 +116,9 @@ def test_every_setting() -> None:
 
 
 def test_every_option_of_a_call() -> None:
-    assert not missing(message.OPTIONS | inspect.signature(Task.apply_async).parameters.keys() - {"self", "options"}, "calling.md")
+    assert not missing(
+        message.OPTIONS | inspect.signature(Task.apply_async).parameters.keys() - {"self", "options"}, "calling.md"
+    )
 
 
 def test_every_option_of_a_task() -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from litequeue import local
-from litequeue.app import LiteQueue
+from litequeue.app import current as local
+from litequeue.app.base import LiteQueue
 
 DEFAULT_TEST_CONFIG: dict[str, Any] = {
     "worker_hijack_root_logger": False,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from litequeue import shared_task
-from litequeue.declaring import task_from_function
+from litequeue.app.declaring import task_from_function
 
 if TYPE_CHECKING:
-    from litequeue.app import LiteQueue
+    from litequeue.app.base import LiteQueue
     from litequeue.task import Task
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from litequeue.app import LiteQueue
+from litequeue.app.base import LiteQueue
 from litequeue.contrib.testing.tasks import ping_of
 from litequeue.signals import Signal
 from litequeue.worker.supervisor import Worker
@@ -36,8 +36,8 @@ def start_worker(
     The app is made the current and the default one. `ping_task_timeout` and `shutdown_timeout` are in seconds;
     RuntimeError: the worker did not stop in its time.
     """
-    from litequeue.embedded import start_worker as start
-    from litequeue.result import allow_join_result
+    from litequeue.app.embedded import start_worker as start
+    from litequeue.result.joining import allow_join_result
 
     test_worker_starting.send(sender=app)
     app.finalize()

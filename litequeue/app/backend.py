@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from litequeue import states
 
 if TYPE_CHECKING:
-    from litequeue.app import LiteQueue
+    from litequeue.app.base import LiteQueue
 
 
 class Backend:

@@ -11,7 +11,7 @@ from litequeue.core.state import IGNORED, REVOKED, RUNNING, TERMINAL, celery_sta
 from litequeue.exceptions import TaskRevokedError
 
 if TYPE_CHECKING:
-    from litequeue.app import LiteQueue
+    from litequeue.app.base import LiteQueue
     from litequeue.core.records import TaskRecord
 
 

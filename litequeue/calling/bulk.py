@@ -6,15 +6,15 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from litequeue import signals
+from litequeue.app.current import get_current_worker_task
+from litequeue.calling.message import Preset, announce_published, build
 from litequeue.canvas.signature import Signature
 from litequeue.core.context import current_tasks
-from litequeue.local import get_current_worker_task
-from litequeue.message import Preset, announce_published, build
 
 if TYPE_CHECKING:
-    from litequeue.app import LiteQueue
+    from litequeue.app.base import LiteQueue
     from litequeue.core.records import NewTask
-    from litequeue.result import AsyncResult
+    from litequeue.result.async_result import AsyncResult
 
 
 def enqueue_many(

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from litequeue import local
+from litequeue.app import current as local
 from litequeue.exceptions import DuplicateTaskNameWarning, ImproperlyConfigured
 
 if TYPE_CHECKING:
-    from litequeue.app import LiteQueue
+    from litequeue.app.base import LiteQueue
     from litequeue.task import Task
 
 _VARARGS, _VARKEYWORDS = 0x04, 0x08  # flags of a code object, as in inspect.CO_VARARGS
@@ -90,7 +90,7 @@ def add_task(app: LiteQueue, task: Task) -> Task:
     app.registry[task.name] = task
     cls.bind(app)
     if task.autoretry_for and "run" not in task.__dict__:
-        from litequeue.retrying import autoretrying
+        from litequeue.calling.retrying import autoretrying
 
         task.run = autoretrying(task, task.run)  # type: ignore[method-assign]
     return task
@@ -100,13 +100,13 @@ def _warn_taken(app: LiteQueue, name: str, known: Any, new: Any, consequence: st
     if name in app.warned_names:
         return
     app.warned_names.add(name)
-    from litequeue.config import _users_frame
+    from litequeue.config.settings import users_frame
 
     warnings.warn(
         f"two tasks are named {name!r}: {_qualified(known)}, and {_qualified(new)}, which {consequence}. Give one of "
         "them another name=.",
         DuplicateTaskNameWarning,
-        stacklevel=_users_frame(),
+        stacklevel=users_frame(),
     )
 
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from litequeue import states
+from litequeue.app.loading import runtime
+from litequeue.calling.message import build
 from litequeue.core import clock, state
 from litequeue.core.records import Claimed, Outcome, Rerun
-from litequeue.loading import runtime
-from litequeue.message import build
-from litequeue.result import EagerResult
+from litequeue.result.eager_result import EagerResult
 from litequeue.utils.nodenames import gethostname
 from litequeue.worker.executor import Executor, Run
 
 if TYPE_CHECKING:
-    from litequeue.app import LiteQueue
+    from litequeue.app.base import LiteQueue
     from litequeue.task import Task
 
 

@@ -2,7 +2,7 @@
 
 A value comes from the first of these that has one: the environment (`LITEQUEUE_BROKER_URL` and
 `LITEQUEUE_RESULT_BACKEND`), what the program set on `app.conf` or gave to the app, the configuration source
-(`config_from_object`), `add_defaults`, and the table in `litequeue.settings_table`. The source is read when a
+(`config_from_object`), `add_defaults`, and the table in `litequeue.config.table`. The source is read when a
 setting is first read.
 
 An unknown name is an error that suggests the nearest one. Celery's older spellings mean the same as the new. A
@@ -20,9 +20,9 @@ from datetime import timedelta
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
+from litequeue.config.checks import check_value, parse_text
+from litequeue.config.table import OLD_NAMES, SETTINGS, Setting
 from litequeue.exceptions import CDeprecationWarning, ImproperlyConfigured, LiteQueueWarning
-from litequeue.settings_checks import check_value, parse_text
-from litequeue.settings_table import OLD_NAMES, SETTINGS, Setting
 
 __all__ = ("SETTINGS", "NoEffectWarning", "Setting", "Settings", "as_seconds", "canonical_name", "parse_assignment")
 
@@ -265,7 +265,7 @@ class Settings(Mapping[str, Any]):
             if SETTINGS[name].kind == "broker" and name not in self._warned:
                 self._warned.add(name)
                 message = f"setting {name!r} has no effect: {SETTINGS[name].sentence}"
-                warnings.warn(message, NoEffectWarning, stacklevel=_users_frame())
+                warnings.warn(message, NoEffectWarning, stacklevel=users_frame())
         return checked
 
     def _forget_read(self) -> None:
@@ -315,7 +315,7 @@ class Settings(Mapping[str, Any]):
         self.finalize()
         for old in sorted(self._old_names):
             message = f"setting {old!r} is an older spelling of {canonical_name(old)!r}"
-            warnings.warn(message, CDeprecationWarning, stacklevel=_users_frame())
+            warnings.warn(message, CDeprecationWarning, stacklevel=users_frame())
         return bool(self._old_names)
 
     def without_defaults(self) -> dict[str, Any]:
@@ -442,9 +442,9 @@ def _in_environment(name: str) -> bool:
     return name in ENVIRONMENT and bool(os.environ.get(ENVIRONMENT[name]))
 
 
-def _users_frame() -> int:
+def users_frame() -> int:
     """The stack level, for a warning, of the first caller outside litequeue."""
-    here = os.path.dirname(__file__) + os.sep
+    here = os.path.dirname(os.path.dirname(__file__)) + os.sep
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith((here, "<frozen")):
         level, frame = level + 1, frame.f_back

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from litequeue.app.loading import AppLoader
 from litequeue.core.routing import declared_queues, queue_name
 from litequeue.exceptions import ImproperlyConfigured
-from litequeue.loading import AppLoader
 from litequeue.utils.cores import available_cores
 from litequeue.utils.log import log_options, mlevel
 from litequeue.utils.nodenames import anon_nodename, host_format
@@ -15,7 +15,7 @@ from litequeue.worker.runtime import WorkerOptions
 from litequeue.worker.supervisor import Worker
 
 if TYPE_CHECKING:
-    from litequeue.app import LiteQueue
+    from litequeue.app.base import LiteQueue
 
 START_TIMEOUT = 60.0
 """Seconds a worker may take until every slot is ready."""

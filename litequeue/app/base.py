@@ -11,27 +11,29 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from litequeue import declaring, local, signals
-from litequeue.config import Settings
+from litequeue import signals
+from litequeue.app import current as local
+from litequeue.app import declaring
+from litequeue.app.registry import TaskRegistry, gen_task_name
+from litequeue.calling.message import Built, announce_published, build
+from litequeue.config.settings import Settings
 from litequeue.core import clock
 from litequeue.exceptions import AlwaysEagerIgnored, ImproperlyConfigured
-from litequeue.message import Built, announce_published, build
-from litequeue.registry import TaskRegistry, gen_task_name
 from litequeue.task import Task as BaseTask
 
 if TYPE_CHECKING:
     from datetime import datetime, tzinfo
 
-    from litequeue.backend import Backend
+    from litequeue.app.backend import Backend
+    from litequeue.app.embedded import EmbeddedWorker
+    from litequeue.app.wiring import Derived, OpenFile
+    from litequeue.calling.eager import EagerExecutor
     from litequeue.canvas.signature import Signature
     from litequeue.core.payload import Codec
     from litequeue.core.routing import Router
-    from litequeue.eager import EagerExecutor
-    from litequeue.embedded import EmbeddedWorker
-    from litequeue.result import AsyncResult
+    from litequeue.result.async_result import AsyncResult
+    from litequeue.result.waiting import Watcher
     from litequeue.store.contract import Store
-    from litequeue.waiting import Watcher
-    from litequeue.wiring import Derived, OpenFile
     from litequeue.worker.runtime import Runtime
 
 __all__ = ("LiteQueue",)
@@ -160,7 +162,7 @@ class LiteQueue:
         self.on_configure.send(sender=self)
         source = self._config_source
         if isinstance(source, str):
-            from litequeue.loading import import_settings
+            from litequeue.app.loading import import_settings
 
             source = import_settings(source, self._config_source_silent)
         if source is not None:
@@ -201,7 +203,7 @@ class LiteQueue:
 
     def resolve(self, name: str) -> Any:
         """What a dotted name in a setting stands for."""
-        from litequeue.loading import symbol_by_name
+        from litequeue.app.loading import symbol_by_name
 
         return symbol_by_name(name)
 
@@ -292,7 +294,7 @@ class LiteQueue:
         That happens when a worker starts, or at once with `force`. `related_name` None imports the packages themselves.
         ModuleNotFoundError: a package does not exist.
         """
-        from litequeue.loading import autodiscover
+        from litequeue.app.loading import autodiscover
 
         def discover(**_named: Any) -> list[str]:
             return autodiscover((packages() if callable(packages) else packages) or (), related_name)
@@ -348,7 +350,7 @@ class LiteQueue:
         self, signatures: Iterable[Signature | Mapping[str, Any]], durability: str | None = None
     ) -> list[AsyncResult]:
         """Enqueue any number of calls in one transaction, all or none; returns their results in order."""
-        from litequeue.bulk import enqueue_many
+        from litequeue.calling.bulk import enqueue_many
 
         return enqueue_many(self, signatures, durability)
 
@@ -369,7 +371,7 @@ class LiteQueue:
     @functools.cached_property
     def AsyncResult(self) -> type[AsyncResult]:
         """The class of this app's results."""
-        from litequeue.result import AsyncResult
+        from litequeue.result.async_result import AsyncResult
 
         return type("AsyncResult", (AsyncResult,), {"app": self, "__module__": AsyncResult.__module__})
 
@@ -384,14 +386,14 @@ class LiteQueue:
     @functools.cached_property
     def watcher(self) -> Watcher:
         """What tells of ends to `AsyncResult.then` and `await`."""
-        from litequeue.waiting import Watcher
+        from litequeue.result.waiting import Watcher
 
         return Watcher(self)
 
     @functools.cached_property
     def backend(self) -> Backend:
         """Results by task id, as code written for Celery's result backends reads them."""
-        from litequeue.backend import Backend
+        from litequeue.app.backend import Backend
 
         return Backend(self)
 
@@ -402,7 +404,7 @@ class LiteQueue:
         """Codecs, router and time zone, for the settings as they are."""
         derived = self._derived
         if derived is None or derived.revision != self._conf.revision:
-            from litequeue.wiring import Derived
+            from litequeue.app.wiring import Derived
 
             self._conf.finalize()
             with self.mutex:
@@ -448,7 +450,7 @@ class LiteQueue:
     def store(self) -> Store:
         """The queue in its file, opened when first needed."""
         if self._file is None:
-            from litequeue.wiring import OpenFile
+            from litequeue.app.wiring import OpenFile
 
             with self.mutex:
                 self._file = self._file or OpenFile()
@@ -470,7 +472,7 @@ class LiteQueue:
 
     def runtime(self) -> Runtime:
         """What a worker in this process runs with."""
-        from litequeue.loading import runtime
+        from litequeue.app.loading import runtime
 
         return runtime(self)
 
@@ -479,7 +481,7 @@ class LiteQueue:
         """Runs the tasks that are run in place."""
         derived = self.derived
         if derived.eager_executor is None:
-            from litequeue.eager import make_executor
+            from litequeue.calling.eager import make_executor
 
             derived.eager_executor = make_executor(self)
         return derived.eager_executor
@@ -491,13 +493,13 @@ class LiteQueue:
         processes), `concurrency`, `queues`, `hostname`, `burst`, `time_limit`, … Stopped by `stop()` or at the end of
         the block, warm: what runs is finished.
         """
-        from litequeue.embedded import start_worker
+        from litequeue.app.embedded import start_worker
 
         return start_worker(self, **options)
 
     def Worker(self, **options: Any) -> Any:
         """A worker that has not started, with the options of `start_worker`."""
-        from litequeue.embedded import make_worker
+        from litequeue.app.embedded import make_worker
 
         return make_worker(self, **options)
 
@@ -518,7 +520,7 @@ class LiteQueue:
 
     def bugreport(self) -> str:
         """Versions, file and settings, as text for a report."""
-        from litequeue.report import bugreport
+        from litequeue.app.report import bugreport
 
         return bugreport(self)
 
@@ -528,7 +530,7 @@ class LiteQueue:
         return f"<{type(self).__name__} {self.main or '__main__'}:{id(self):#x}>"
 
     def __reduce__(self) -> Any:
-        from litequeue.loading import app_by_reference, reference_of
+        from litequeue.app.loading import app_by_reference, reference_of
 
         return app_by_reference, (reference_of(self),)
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from litequeue.core.state import TERMINAL
 
 if TYPE_CHECKING:
-    from litequeue.app import LiteQueue
-    from litequeue.result import AsyncResult
+    from litequeue.app.base import LiteQueue
+    from litequeue.result.async_result import AsyncResult
 
 Ended = Callable[["AsyncResult"], object]
 

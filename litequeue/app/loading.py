@@ -10,10 +10,11 @@ from datetime import timedelta
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from litequeue import local, signals
-from litequeue.app import LiteQueue
+from litequeue import signals
+from litequeue.app import current as local
+from litequeue.app.base import LiteQueue
+from litequeue.app.registry import MAIN_MODULES
 from litequeue.exceptions import ImproperlyConfigured
-from litequeue.registry import MAIN_MODULES
 
 if TYPE_CHECKING:
     from litequeue.task import Task
@@ -280,7 +281,7 @@ class AppLoader:
         """The app's module and those with tasks, for the fork server; a program itself is not imported twice."""
         module = reference_of(self.app).partition(":")[0]
         names = (module, *self.app.conf.imports, *self.app.conf.include)
-        return ["litequeue.loading", *(name for name in names if name not in MAIN_MODULES)]
+        return ["litequeue.app.loading", *(name for name in names if name not in MAIN_MODULES)]
 
     def __getstate__(self) -> dict[str, Any]:
         store = self.app.store

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from litequeue.calling.message import build_rerun
 from litequeue.core.backoff import exponential_backoff
 from litequeue.exceptions import Ignore, Reject, Retry
-from litequeue.message import build_rerun
 
 if TYPE_CHECKING:
     from litequeue.core.context import Context

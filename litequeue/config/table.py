@@ -4,7 +4,7 @@
 
 - `needed`, `nice`: Celery's names with Celery's meaning;
 - `own`: names that only litequeue has;
-- `broker`: Celery's names that mean nothing without a message broker (`litequeue.settings_without_broker`).
+- `broker`: Celery's names that mean nothing without a message broker (`litequeue.config.without_broker`).
 
 `feature` names the part of litequeue that reads the setting where that part is optional or comes later than the rest:
 until it is there, the setting is accepted and has no effect.
@@ -16,7 +16,8 @@ import os
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from litequeue.settings_without_broker import WITHOUT_BROKER
+from litequeue.config.without_broker import WITHOUT_BROKER
+from litequeue.core.log_formats import PROCESS_LOG_FORMAT, TASK_LOG_FORMAT
 
 
 class Setting(NamedTuple):
@@ -32,12 +33,9 @@ class Setting(NamedTuple):
     """Names that mean the same, as Celery 3 spelled them."""
     kind: str = "needed"
     check: str = "any"
-    """How a value is checked: a name in `litequeue.settings_checks.CHECKS`, or `choice:a,b`."""
+    """How a value is checked: a name in `litequeue.config.checks.CHECKS`, or `choice:a,b`."""
     feature: str = ""
 
-
-PROCESS_LOG_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s"
-TASK_LOG_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(task_name)s[%(task_id)s]: %(message)s"
 
 _OLD_PREFIX = {
     "beat": "CELERYBEAT",

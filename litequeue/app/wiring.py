@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from litequeue.broker import broker_path, results_disabled
+from litequeue.app.broker import broker_path, results_disabled
 from litequeue.core.payload import Codec
 from litequeue.core.routing import Router, declared_queues, prepare_routes
 from litequeue.core.zones import zone
@@ -17,9 +17,9 @@ from litequeue.store import open_store
 from litequeue.store.contract import StoreOptions
 
 if TYPE_CHECKING:
-    from litequeue.app import LiteQueue
-    from litequeue.config import Settings
-    from litequeue.eager import EagerExecutor
+    from litequeue.app.base import LiteQueue
+    from litequeue.calling.eager import EagerExecutor
+    from litequeue.config.settings import Settings
     from litequeue.store.contract import Store
 
 

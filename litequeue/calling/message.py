@@ -14,17 +14,17 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from litequeue import signals
+from litequeue.app.current import get_current_worker_task
 from litequeue.core import clock
 from litequeue.core.context import current_tasks
 from litequeue.core.ids import new_id
 from litequeue.core.records import DURABILITIES, NewTask, Rerun
 from litequeue.core.routing import queue_name
 from litequeue.exceptions import EncodeError
-from litequeue.local import get_current_worker_task
 from litequeue.utils.nodenames import anon_nodename
 
 if TYPE_CHECKING:
-    from litequeue.app import LiteQueue
+    from litequeue.app.base import LiteQueue
     from litequeue.core.context import Context
     from litequeue.task import Task
 

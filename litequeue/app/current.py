@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from litequeue.core.context import current_tasks
 
 if TYPE_CHECKING:
-    from litequeue.app import LiteQueue
+    from litequeue.app.base import LiteQueue
 
 _UNSET: Any = object()
 
@@ -145,6 +145,10 @@ class PromiseProxy(Proxy):
             object.__setattr__(self, "_made", made)
         return made
 
+    def __evaluated__(self) -> bool:
+        """Whether it has been made; Celery's name."""
+        return self._made is not _UNSET
+
     def __getattr__(self, name: str) -> Any:
         made = self._made  # a slot: found without coming here
         return getattr(self._get_current_object() if made is _UNSET else made, name)
@@ -191,7 +195,7 @@ def get_current_app() -> LiteQueue:
     if app is not None:
         return app
     if _fallback is None:
-        from litequeue.app import LiteQueue
+        from litequeue.app.base import LiteQueue
 
         _fallback = LiteQueue("default", set_as_current=False)
     return _fallback

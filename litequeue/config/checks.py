@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta, tzinfo
 from typing import Any
 
+from litequeue.config.table import Setting
 from litequeue.exceptions import ImproperlyConfigured
-from litequeue.settings_table import Setting
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
