@@ -100,6 +100,8 @@ class LiteQueue:
         self.on_after_configure = signals.Signal("app.on_after_configure", ("source",))
         self.on_after_finalize = signals.Signal("app.on_after_finalize")
         self.on_after_fork = signals.Signal("app.on_after_fork")
+        self.discoveries: list[Callable[[], list[str]]] = []
+        """What `autodiscover_tasks` left for the start of a worker."""
 
         self.mutex = threading.RLock()
         self._pending: deque[local.PromiseProxy] = deque()
@@ -296,12 +298,12 @@ class LiteQueue:
         """
         from litequeue.app.loading import autodiscover
 
-        def discover(**_named: Any) -> list[str]:
+        def discover() -> list[str]:
             return autodiscover((packages() if callable(packages) else packages) or (), related_name)
 
         if force:
             return discover()
-        signals.import_modules.connect(discover, weak=False, sender=self)
+        self.discoveries.append(discover)
         return None
 
     # Sending

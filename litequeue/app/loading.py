@@ -178,6 +178,8 @@ def _related_module(package: str, related_name: str | None) -> ModuleType | None
 
 def import_default_modules(app: LiteQueue) -> None:
     """Import what a worker must know: what `autodiscover_tasks` finds, `imports` and `include`."""
+    for discover in app.discoveries:
+        discover()
     for _receiver, answer in signals.import_modules.send(sender=app):
         if isinstance(answer, Exception):
             raise answer
