@@ -419,7 +419,7 @@ def _link(exc: BaseException, record: Any) -> None:
 
 
 def format_traceback(exc: BaseException, *, max_chars: int = TRACEBACK_CHARS) -> str:
-    """The traceback text of `exc` and of what led to it, without the worker's own frames at the top. Never raises.
+    """The traceback text of `exc` and of what led to it, without litequeue's own frames. Never raises.
 
     A text of more than `max_chars` characters loses its middle: where it began and what it was are kept.
     """
@@ -444,18 +444,16 @@ _OWN_FOLDER: Final = __file__.rpartition("core")[0]
 
 
 def _drop_own_frames(shown: Any) -> None:
-    """Take litequeue's frames off the top of each stack; a stack that has no others is left as it is."""
+    """Take litequeue's frames out of each stack; a stack that has no others is left as it is."""
     pending, seen = [shown], set()
     while pending:
         each = pending.pop()
         if each is None or id(each) in seen:
             continue
         seen.add(id(each))
-        own = 0
-        while own < len(each.stack) and each.stack[own].filename.startswith(_OWN_FOLDER):
-            own += 1
-        if own < len(each.stack):
-            del each.stack[:own]
+        others = [frame for frame in each.stack if not frame.filename.startswith(_OWN_FOLDER)]
+        if others:
+            each.stack[:] = others
         pending += [each.__cause__, each.__context__, *(each.exceptions or ())]
 
 

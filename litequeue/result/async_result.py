@@ -19,11 +19,20 @@ from litequeue.core import clock
 from litequeue.core.state import FAILED, REVOKED, SUCCEEDED, TERMINAL
 from litequeue.exceptions import IncompleteStream, TaskRevokedError, TimeoutError
 from litequeue.result.joining import assert_will_not_block
-from litequeue.result.reading import call_of, has_no_result, meta_of, state_of, value_of, with_traceback
+from litequeue.result.reading import (
+    Attempt,
+    attempt_of,
+    call_of,
+    has_no_result,
+    meta_of,
+    state_of,
+    value_of,
+    with_traceback,
+)
 
 if TYPE_CHECKING:
     from litequeue.app.base import LiteQueue
-    from litequeue.core.records import AttemptRecord, TaskRecord
+    from litequeue.core.records import TaskRecord
 
 
 class ResultBase:
@@ -169,9 +178,9 @@ class AsyncResult(ResultBase):
         return self._field("attempt")  # type: ignore[no-any-return]
 
     @property
-    def history(self) -> list[AttemptRecord]:
+    def history(self) -> list[Attempt]:
         """The attempts that did not succeed, oldest first: retries, failures, and processes that died."""
-        return self.app.store.attempts(self.id)
+        return [attempt_of(record) for record in self.app.store.attempts(self.id)]
 
     @property
     def queue(self) -> str | None:

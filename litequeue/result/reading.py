@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from litequeue import states
 from litequeue.core import clock
@@ -11,8 +11,10 @@ from litequeue.core.state import IGNORED, REVOKED, RUNNING, TERMINAL, celery_sta
 from litequeue.exceptions import TaskRevokedError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from litequeue.app.base import LiteQueue
-    from litequeue.core.records import TaskRecord
+    from litequeue.core.records import AttemptRecord, TaskRecord
 
 
 def state_of(record: TaskRecord | None) -> str:
@@ -45,6 +47,34 @@ def call_of(app: LiteQueue, record: TaskRecord) -> tuple[list[Any], dict[str, An
 def has_no_result(record: TaskRecord) -> bool:
     """Whether nothing is kept for a caller to wait for (an error may be, with `store_errors_even_if_ignored`)."""
     return record.ignore_result and (record.state not in TERMINAL or record.result_serializer != ERROR)
+
+
+class Attempt(NamedTuple):
+    """One attempt of a task that did not succeed."""
+
+    attempt: int
+    outcome: str
+    """`failed`, `retry`, `requeued`, or `lost` when its process died."""
+    exception: BaseException
+    traceback: str | None
+    worker: str | None
+    started_at: datetime | None
+    finished_at: datetime
+
+
+def attempt_of(record: AttemptRecord) -> Attempt:
+    """The attempt as people read it."""
+    from litequeue.core.failure import decode_exception
+
+    return Attempt(
+        record.attempt,
+        record.outcome,
+        decode_exception(record.error),
+        record.traceback,
+        record.worker,
+        None if record.started_at is None else clock.to_datetime(record.started_at),
+        clock.to_datetime(record.finished_at),
+    )
 
 
 def meta_of(app: LiteQueue, task_id: str, record: TaskRecord | None) -> dict[str, Any]:

@@ -189,14 +189,15 @@ class Consumer:
         for claimed in settled.revoked:
             logger.info("Discarding revoked task: %s[%s] expired", claimed.name, claimed.id)
             if signals.task_revoked.receivers:
+                request = self.executor.describe(claimed)
                 signals.task_revoked.send(
-                    sender=claimed.name, request=claimed, terminated=False, signum=None, expired=True
+                    sender=claimed.name, request=request, terminated=False, signum=None, expired=True
                 )
         if settled.claimed and (logger.isEnabledFor(logging.INFO) or signals.task_received.receivers):
             for claimed in settled.claimed:
                 logger.info("Task %s[%s] received", claimed.name, claimed.id)
                 if signals.task_received.receivers:
-                    signals.task_received.send(sender=self._node, request=claimed)
+                    signals.task_received.send(sender=self._node, request=self.executor.describe(claimed))
 
 
 class Watch:

@@ -75,6 +75,16 @@ class Executor:
             current_tasks.reset(token)
             stack.pop()
 
+    def describe(self, claimed: Claimed) -> Context:
+        """The request of a claim that has not been started, for who listens to `task_received`."""
+        try:
+            args, kwargs = self._decode_call(claimed.payload, claimed.serializer, claimed.compression)
+            request = self._request(claimed, args, kwargs, False)
+        except Exception:  # it will be set aside when it is run
+            request = Context(id=claimed.id)
+        request.update(name=claimed.name, task_name=claimed.name, called_directly=False)
+        return request
+
     # The steps
 
     def _attempt(self, run: Run) -> Outcome:
@@ -194,7 +204,7 @@ class Executor:
         if "on_retry" in task.overrides:
             self._guard(run, task.on_retry, retry.exc, claimed.id, args, kwargs, einfo)
         if signals.task_retry.receivers:
-            signals.task_retry.send(sender=task, request=request, reason=reason, einfo=einfo)
+            signals.task_retry.send(sender=task, request=request, reason=retry, einfo=einfo)
         rerun = retry.rerun if retry.rerun is not None else Rerun(retries=claimed.retries + 1)
         now = clock.now()
         later = rerun.run_at is not None and rerun.run_at > now

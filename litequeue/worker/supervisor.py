@@ -124,6 +124,9 @@ class Worker:
             ),
             self.channel,
         )
+        for name, task in self.runtime.registry.items():
+            if getattr(task, "rate_limit", None):
+                logger.warning("rate_limit of %s is not kept: this version of litequeue has no rate limits", name)
         rescued = store.rescue(options.lease, self.runtime.max_deaths)
         report(rescued.requeued, rescued.failed)
         self._pool.start()
