@@ -6,8 +6,8 @@ by the steps and one by the schema, and compares the two. A file of a newer vers
 
 from __future__ import annotations
 
-import importlib.resources
 import json
+import os
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
@@ -34,7 +34,8 @@ STEPS: Final[Sequence[Step]] = ()
 
 def schema() -> str:
     """The text of `schema.sql`."""
-    return importlib.resources.files(__package__).joinpath("schema.sql").read_text(encoding="utf-8")
+    with open(os.path.join(os.path.dirname(__file__), "schema.sql"), encoding="utf-8") as file:
+        return file.read()
 
 
 def prepare(database: Database, connection: apsw.Connection) -> None:
