@@ -38,7 +38,7 @@ unit: $(READY)  ## the tests; ARGS="-k name" picks some
 	$(VENV)/bin/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 docs-check: $(READY)  ## only the tests of docs, README and examples
-	$(VENV)/bin/python -m pytest tests/test_docs.py tests/test_examples.py $(ARGS)
+	$(VENV)/bin/python -m pytest tests/docs tests/test_examples.py $(ARGS)
 
 demo: $(DEMO_READY)  ## install litequeue and let it analyse this machine's standard library
 	$(DEMO_VENV)/bin/python examples/stdlib_report/run.py $(ARGS)

@@ -145,7 +145,8 @@ def print_verdict(
 
     print(f"\n{len(results):,} tasks in {seconds:.1f} s: {len(results) / seconds:,.0f} tasks a second.")
     if killed is not None:
-        print(f"{twice} ran twice, because process {killed} was killed while it held {'it' if twice == 1 else 'them'}.")
+        reason = "was killed while it held " + ("it" if twice == 1 else "them") if twice else "had just finished one"
+        print(f"{twice} ran twice: process {killed} {reason}.")
     if not lost:
         print(f"Nothing was lost: {len(results):,} tasks enqueued, {len(results):,} SUCCESS.")
         return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -123,7 +124,7 @@ def worker_options(
         time_limit=time_limit or (conf.task_time_limit if pool == "prefork" else None),
         soft_time_limit=soft_time_limit or (conf.task_soft_time_limit if pool == "prefork" else None),
         start_method=pool_start_method or conf.worker_pool_start_method,
-        loglevel=mlevel(loglevel) or 30,
+        loglevel=mlevel(loglevel) or logging.getLogger().getEffectiveLevel(),
         logfile=logfile,
         heartbeat_interval=conf.worker_heartbeat_interval,
         lease=conf.worker_lease,

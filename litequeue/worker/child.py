@@ -24,6 +24,7 @@ from litequeue.utils.nodenames import set_process_number
 from litequeue.worker import limits
 from litequeue.worker.batch import Tickets
 from litequeue.worker.consumer import Consumer
+from litequeue.worker.logs import send_records
 from litequeue.worker.runtime import Loader, Runtime, WorkerOptions
 
 logger = logging.getLogger("litequeue.worker")
@@ -40,13 +41,17 @@ def main(
     channel: Channel,
     control: socket.socket,
     tickets: Tickets,
+    log: socket.socket | None,
     parent: int,
     number: int,
 ) -> None:
     """Run one slot until the supervisor says stop, or is gone, or the child is to be recycled."""
     stop = StopRequest()
     set_process_number(number)
-    loader.set_up_logging(options)
+    if log is None:
+        loader.set_up_logging(options)
+    else:
+        send_records(log, options.loglevel)
     try:
         _live(loader, options, channel, control, tickets, parent, stop)
     except exceptions.StoreLost as error:

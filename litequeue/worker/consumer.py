@@ -23,7 +23,7 @@ from litequeue.core import clock
 from litequeue.core.records import Claimed, Outcome, Settled
 from litequeue.store.contract import Channel, Claimant
 from litequeue.worker.batch import Batch, Tickets
-from litequeue.worker.executor import Executor
+from litequeue.worker.executor import Executor, record_data
 from litequeue.worker.picker import BATCH_LIMIT, BatchPicker
 
 if TYPE_CHECKING:
@@ -195,9 +195,10 @@ class Consumer:
                 )
         if settled.claimed and (logger.isEnabledFor(logging.INFO) or signals.task_received.receivers):
             for claimed in settled.claimed:
-                logger.info("Task %s[%s] received", claimed.name, claimed.id)
+                request = self.executor.describe(claimed)
+                logger.info("Task %s[%s] received", claimed.name, claimed.id, extra=record_data(request))
                 if signals.task_received.receivers:
-                    signals.task_received.send(sender=self._node, request=self.executor.describe(claimed))
+                    signals.task_received.send(sender=self._node, request=request)
 
 
 class Watch:

@@ -81,7 +81,7 @@ class Executor:
             args, kwargs = self._decode_call(claimed.payload, claimed.serializer, claimed.compression)
             request = self._request(claimed, args, kwargs, False)
         except Exception:  # it will be set aside when it is run
-            request = Context(id=claimed.id)
+            request = Context(id=claimed.id, task=claimed.name)
         request.update(name=claimed.name, task_name=claimed.name, called_directly=False)
         return request
 
@@ -163,7 +163,7 @@ class Executor:
                 claimed.id,
                 round(runtime, 6),
                 _shorten(value),
-                extra=_data(run),
+                extra=record_data(run.request),
             )
 
     def _failed(self, run: Run, error: BaseException) -> Outcome:
@@ -200,7 +200,9 @@ class Executor:
         task, claimed, request, args, kwargs = run
         reason = retry.exc if retry.exc is not None else retry
         einfo = ExceptionInfo(reason)
-        logger.info("Task %s[%s] retry: %s", request.shadow or claimed.name, claimed.id, retry, extra=_data(run))
+        logger.info(
+            "Task %s[%s] retry: %s", request.shadow or claimed.name, claimed.id, retry, extra=record_data(run.request)
+        )
         if "on_retry" in task.overrides:
             self._guard(run, task.on_retry, retry.exc, claimed.id, args, kwargs, einfo)
         if signals.task_retry.receivers:
@@ -214,7 +216,7 @@ class Executor:
 
     def _rejected(self, run: Run, reject: exceptions.Reject) -> Outcome:
         claimed = run.claimed
-        logger.warning("Task %s[%s] rejected: %r", claimed.name, claimed.id, reject, extra=_data(run))
+        logger.warning("Task %s[%s] rejected: %r", claimed.name, claimed.id, reject, extra=record_data(run.request))
         if signals.task_rejected.receivers:
             signals.task_rejected.send(sender=self._node, message=claimed, exc=reject)
         if not reject.requeue:
@@ -325,7 +327,7 @@ class Executor:
             "expected" if expected else "unexpected",
             einfo.exception,
             "" if expected else f"\n{einfo.traceback}",
-            extra=_data(run),
+            extra=record_data(run.request),
         )
 
 
@@ -337,13 +339,12 @@ def _run_in_thread(coroutine: Coroutine[Any, Any, Any]) -> Any:
         return pool.submit(contextvars.copy_context().run, asyncio.run, coroutine).result()
 
 
-def _data(run: Run) -> dict[str, Any]:
+def record_data(request: Context) -> dict[str, Any]:
     """What log handlers find on the record, as with Celery: `record.data`."""
-    request = run.request
     return {
         "data": {
-            "id": run.claimed.id,
-            "name": request.shadow or run.claimed.name,
+            "id": request.id,
+            "name": request.shadow or request.task,
             "args": request.argsrepr or repr(request.args),
             "kwargs": request.kwargsrepr or repr(request.kwargs),
         }

@@ -30,6 +30,7 @@ from litequeue.worker.duties.poller import Poller
 from litequeue.worker.duties.pruner import Pruner
 from litequeue.worker.duties.rescuer import Rescuer, report
 from litequeue.worker.limits import Without, check_pool
+from litequeue.worker.logs import LogReceiver
 from litequeue.worker.picker import BatchPicker
 from litequeue.worker.pools import make_pool
 from litequeue.worker.runtime import Loader, Runtime, WorkerOptions
@@ -68,6 +69,7 @@ class Worker:
         self._children = 0
         self._thread: threading.Thread | None = None
         self._main_thread = False
+        self._logs: LogReceiver | None = None
 
     # Running
 
@@ -92,6 +94,8 @@ class Worker:
 
     def start(self) -> None:
         """Serve in a thread of its own; returns at once. `ready` is set when the slots are up."""
+        if self.options.pool == "prefork":
+            self._logs = LogReceiver()
         self._thread = threading.Thread(target=self.run, args=(False,), name="litequeue-worker", daemon=True)
         self._thread.start()
 
@@ -165,6 +169,8 @@ class Worker:
                 self.runtime.store.deregister(self.holder)
         signals.worker_shutdown.send(sender=self)
         self.channel.close()
+        if self._logs is not None:
+            self._logs.close()
         if self._main_thread:  # a program that embeds a worker goes on using the file
             self.runtime.store.close()
         self.stopped.set()
@@ -270,6 +276,11 @@ class Worker:
         self.wait_for_signal(seconds)
 
     # For the pools
+
+    @property
+    def log_writer(self) -> socket.socket | None:
+        """Where children send what they log; None where they write it themselves."""
+        return None if self._logs is None else self._logs.writer
 
     def make_consumer(self, interrupt: socket.socket, before_claim: Callable[[], bool] | None = None) -> Consumer:
         """A slot in this process."""

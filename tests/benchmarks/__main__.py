@@ -32,9 +32,11 @@ def main() -> int:
 
     measured: list[Figure] = []
     for name in options.figures or FIGURES:
+        busy = psutil.cpu_percent(interval=0.3)  # of other programs: a figure measured beside them says little
         for figure in FIGURES[name](sizes):
             beside = {peer: values[figure.name] for peer, values in theirs.items() if figure.name in values}
-            measured.append(replace(figure, peers=beside))
+            note = "; ".join(filter(None, (figure.note, f"others took {busy:.0f} %" if busy > 10 else "")))
+            measured.append(replace(figure, peers=beside, note=note))
             say(measured[-1].line())
     if options.json:
         print(as_json(measured))

@@ -25,8 +25,9 @@ from litequeue.cli.main import COMMANDS, litequeue
 from litequeue.config.table import SETTINGS
 from litequeue.core import context, state
 from litequeue.result import AsyncResult, EagerResult
+from litequeue.result.reading import Attempt
 from litequeue.task import HANDLERS, Task
-from tests.docs.pages import DOCS, README, ROOT, anchors, blocks, code_words, command_lines, links, pages
+from tests.docs.pages import DOCS, README, ROOT, anchors, blocks, code_words, command_lines, links, pages, spans
 
 PAGES = pages()
 INTERNAL = {"app", "request_stack", "overrides", "customised_calls", "abstract"}
@@ -139,7 +140,7 @@ def test_every_state() -> None:
 
 
 def test_everything_a_result_offers() -> None:
-    assert not missing(public(AsyncResult) | public(EagerResult), "results.md")
+    assert not missing({*public(AsyncResult), *public(EagerResult), *Attempt._fields}, "results.md")
 
 
 def test_every_exception() -> None:
@@ -195,6 +196,14 @@ def test_command_lines_use_options_that_exist(page: Path) -> None:
         known = options_of(litequeue) | {"-h", "--help"} | (options_of(command(called)) if called else set())
         used = {re.split(r"[=\d]", word)[0] for word in words if re.match(r"--?[A-Za-z]", word)}
         assert used <= known, f"{page.name}: {line}: {used - known}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_paths_of_the_source_exist(page: Path) -> None:
+    for span in spans(page):
+        if re.fullmatch(r"\w+(/[\w.]+)+\.(py|sql|md)|(\w+/)+", span):
+            homes = [ROOT, DOCS, ROOT / "tests", ROOT / "litequeue", ROOT / "litequeue" / "worker"]
+            assert any((home / span).exists() for home in homes), f"{page.name} names {span}, which is not there"
 
 
 def test_the_readme_is_a_page() -> None:

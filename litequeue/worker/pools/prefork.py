@@ -147,7 +147,16 @@ class PreforkPool:
         number = worker.next_child_number()
         process = self._context.Process(
             target=child.main,
-            args=(worker.loader, worker.options, worker.channel, theirs, tickets, worker.holder, number),
+            args=(
+                worker.loader,
+                worker.options,
+                worker.channel,
+                theirs,
+                tickets,
+                worker.log_writer,
+                worker.holder,
+                number,
+            ),
             name=f"LiteQueueWorker-{number}",
             daemon=False,
         )
