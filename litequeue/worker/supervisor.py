@@ -93,7 +93,12 @@ class Worker:
         return self._exit_code
 
     def start(self) -> None:
-        """Serve in a thread of its own; returns at once. `ready` is set when the slots are up."""
+        """Serve in a thread of its own; returns at once. `ready` is set when the slots are up.
+
+        RuntimeError: it was started before; a worker serves once.
+        """
+        if self._thread is not None:
+            raise RuntimeError(f"worker {self.options.node} was started before; make another one")
         if self.options.pool == "prefork":
             self._logs = LogReceiver()
         self._thread = threading.Thread(target=self.run, args=(False,), name="litequeue-worker", daemon=True)

@@ -108,6 +108,7 @@ def test_ten_thousand_tasks_under_fire(tmp_path):
     try:
         project.wait_for(lambda: len(project.processes(role="child")) == 4)
         while len(project.sent()) < TASKS:
+            assert not any(sender.poll() for sender in senders), f"a sender failed\n{project.outputs()}"
             senders = [sender for sender in senders if sender.poll() is None]
             while len(senders) < 2:
                 senders.append(project.sender(TASKS // 8))
@@ -116,8 +117,7 @@ def test_ten_thousand_tasks_under_fire(tmp_path):
             if senders and killer.random.random() < 0.05:
                 kill_group(senders.pop(0))
                 killed_senders += 1
-        for sender in senders:
-            sender.wait()
+        assert not any(sender.wait() for sender in senders), f"a sender failed\n{project.outputs()}"
         deadline = time.monotonic() + 60
         while not project.ended(*project.sent()):
             assert time.monotonic() < deadline, f"{project.app.store.counts()}\n{project.outputs()}"
