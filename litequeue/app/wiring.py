@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from litequeue.app.broker import broker_path, results_disabled
+from litequeue.calling.message import OPTIONS
 from litequeue.core.payload import Codec
 from litequeue.core.routing import Router, declared_queues, prepare_routes
 from litequeue.core.zones import zone
@@ -42,7 +43,7 @@ class Derived:
             max_bytes=conf.max_payload_bytes,
         )
         self.router = Router(
-            prepare_routes(conf.task_routes, app.resolve),
+            prepare_routes(conf.task_routes, app.resolve, OPTIONS),
             declared_queues(conf.task_queues),
             conf.task_default_queue,
             conf.task_create_missing_queues,

@@ -62,6 +62,8 @@ def run(task: Task, args: Any, kwargs: Any, options: dict[str, Any], throw: bool
     while outcome.rerun is not None and outcome.rerun.retries is not None:
         claimed = _again(claimed, outcome.rerun)
         outcome, error = executor.attempt(claimed)
+    if task.store_eager_result and not new.ignore_result and outcome.rerun is None:
+        app.store.record(new, outcome)
     if error is not None and (app.conf.task_eager_propagates if throw is None else throw):
         raise error
     return _result(task, outcome, error)

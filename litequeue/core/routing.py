@@ -6,8 +6,9 @@ queue. What the call itself says always comes before its route.
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from litequeue.exceptions import ImproperlyConfigured, QueueNotFound
@@ -50,6 +51,15 @@ class MapRoute:
             else:
                 self.exact[key] = route
 
+    def check(self, options: Collection[str]) -> None:
+        """Raise ImproperlyConfigured for a route that sets what is no option of a call."""
+        for name, route in (*self.exact.items(), *((pattern.pattern, route) for pattern, route in self.patterns)):
+            for option in route if isinstance(route, Mapping) else ():
+                if option not in options:
+                    near = difflib.get_close_matches(option, options, n=1)
+                    hint = f"; did you mean {near[0]!r}?" if near else ""
+                    raise ImproperlyConfigured(f"task_routes[{name!r}]: a call has no option {option!r}{hint}")
+
     def __call__(self, name: str, *args: Any, **kwargs: Any) -> Route | None:
         """The route of the task `name`; None when no entry matches."""
         if name in self.exact:
@@ -66,17 +76,23 @@ def _glob(text: str) -> re.Pattern[str]:
     return re.compile(translate(text))
 
 
-def prepare_routes(task_routes: Any, resolve: Callable[[str], Any]) -> list[RouteFunction]:
+def prepare_routes(
+    task_routes: Any, resolve: Callable[[str], Any], options: Collection[str] = ()
+) -> list[RouteFunction]:
     """The setting `task_routes` as functions to ask in turn.
 
-    `resolve` finds what a dotted name stands for. A router may be a function, or an object with Celery's older
-    `route_for_task(name, args, kwargs)`.
+    `resolve` finds what a dotted name stands for; `options` are the names that a route may set (none given: any). A
+    router may be a function, or an object with Celery's older `route_for_task(name, args, kwargs)`.
     """
     if task_routes is None:
         return []
     if not isinstance(task_routes, (list, tuple)) or _is_table(task_routes):
         task_routes = (task_routes,)
-    return [_prepare(route, resolve) for route in task_routes]
+    routes = [_prepare(route, resolve) for route in task_routes]
+    for route in routes:
+        if options and isinstance(route, MapRoute):
+            route.check(options)
+    return routes
 
 
 def _is_table(routes: Sequence[Any]) -> bool:
@@ -91,7 +107,10 @@ def _prepare(route: Any, resolve: Callable[[str], Any]) -> RouteFunction:
     if isinstance(route, (Mapping, list, tuple)):
         return MapRoute(route)
     if isinstance(route, str):
-        route = resolve(route)
+        try:
+            route = resolve(route)
+        except (ImportError, AttributeError, KeyError) as error:
+            raise ImproperlyConfigured(f"task_routes: {route!r} cannot be imported: {error}") from error
         if isinstance(route, type):
             route = route()
     older = getattr(route, "route_for_task", None)

@@ -25,6 +25,7 @@ from litequeue.result.reading import (
     call_of,
     has_no_result,
     meta_of,
+    standing_of,
     state_of,
     value_of,
     with_traceback,
@@ -279,8 +280,9 @@ class AsyncResult(ResultBase):
             store.wait_for_change(seen, pause)
 
     def _timed_out(self, timeout: float | None, known: bool) -> exceptions.TimeoutError:
-        if known:
-            return TimeoutError(f"task {self.id} did not end within {timeout:g} s; it is {self.state} and goes on")
+        record = self._record() if known else None
+        if record is not None:
+            return TimeoutError(f"task {self.id} did not end within {timeout:g} s; {standing_of(record)}")
         return TimeoutError(f"the file {self.app.store.path} has never seen task {self.id} (waited {timeout:g} s)")
 
     def maybe_throw(self, propagate: bool = True, callback: Callable[[str, Any], Any] | None = None) -> Any:

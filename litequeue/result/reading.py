@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from litequeue import states
 from litequeue.core import clock
 from litequeue.core.records import ERROR
-from litequeue.core.state import IGNORED, REVOKED, RUNNING, TERMINAL, celery_state
+from litequeue.core.state import IGNORED, REVOKED, RUNNING, SCHEDULED, TERMINAL, celery_state
 from litequeue.exceptions import TaskRevokedError
 
 if TYPE_CHECKING:
@@ -47,6 +47,15 @@ def call_of(app: LiteQueue, record: TaskRecord) -> tuple[list[Any], dict[str, An
 def has_no_result(record: TaskRecord) -> bool:
     """Whether nothing is kept for a caller to wait for (an error may be, with `store_errors_even_if_ignored`)."""
     return record.ignore_result and (record.state not in TERMINAL or record.result_serializer != ERROR)
+
+
+def standing_of(record: TaskRecord) -> str:
+    """Where a task stands that has not ended, as half a sentence."""
+    if record.state == RUNNING:
+        return f"it is {state_of(record)} on {record.worker} and goes on"
+    if record.state == SCHEDULED and record.run_at is not None:
+        return f"it is {state_of(record)}, due at {clock.to_datetime(record.run_at).isoformat(timespec='seconds')}"
+    return f"it is {state_of(record)}: no worker has started it yet"
 
 
 class Attempt(NamedTuple):

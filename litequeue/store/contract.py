@@ -100,6 +100,9 @@ class Enqueuer(Protocol):
         Returns when the rows survive what `durability` (else the store's) promises; then wakes idle workers.
         """
 
+    def record(self, task: NewTask, outcome: Outcome) -> None:
+        """Write a task that was run in place, ended as `outcome` says. DuplicateTaskError: the id is there already."""
+
     def revoke(self, ids: Sequence[str], reason: str = "revoked") -> tuple[str, ...]:
         """Make every task of `ids` that has not started REVOKED; returns those ids. The others are left as they are."""
 

@@ -133,15 +133,21 @@ class Worker:
             ),
             self.channel,
         )
-        for name, task in self.runtime.registry.items():
-            if getattr(task, "rate_limit", None):
-                logger.warning("rate_limit of %s is not kept: this version of litequeue has no rate limits", name)
+        self._say_what_is_not_kept()
         rescued = store.rescue(options.lease, self.runtime.max_deaths)
         report(rescued.requeued, rescued.failed)
         self._pool.start()
         self._duties = self._make_duties()
         for duty in self._duties:
             duty.start(self.fail)
+
+    def _say_what_is_not_kept(self) -> None:
+        """Options that a program may rely on, and that this version only carries."""
+        for name, task in self.runtime.registry.items():
+            for option, without in (("rate_limit", None), ("acks_on_failure", True), ("acks_on_timeout", True)):
+                value = getattr(task, option, None)
+                if value is not None and value != without:
+                    logger.warning("%s=%r of %s is not kept by this version of litequeue", option, value, name)
 
     def _make_duties(self) -> list[Duty]:
         store, options = self.runtime.store, self.options

@@ -6,6 +6,7 @@ import gc
 import itertools
 import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -257,3 +258,18 @@ def test_failing_500_times_keeps_no_memory(eager: LiteQueue) -> None:
         tracemalloc.stop()
         logging.disable(logging.NOTSET)
     assert grown < 100_000
+
+
+def test_an_eager_result_is_kept_when_asked_for(tmp_path: Path) -> None:
+    """`task_store_eager_result`: the file shows the task as if a worker had run it."""
+    app = LiteQueue("eager", broker=str(tmp_path / "q.db"), task_store_eager_result=True, set_as_current=False)
+
+    @app.task
+    def divide(x: int, y: int) -> float:
+        return x / y
+
+    good, bad = divide.apply((6, 2)), divide.apply((1, 0))
+    assert app.AsyncResult(good.id).get(timeout=1) == 3
+    assert app.AsyncResult(good.id).state == "SUCCESS"
+    with pytest.raises(ZeroDivisionError):
+        app.AsyncResult(bad.id).get(timeout=1)

@@ -163,3 +163,16 @@ def test_a_queue_comes_before_a_routing_key() -> None:
 def test_map_route_by_itself() -> None:
     assert MapRoute({"a": "x"})("b") is None
     assert MapRoute({"a*": {"queue": "x"}})("ab", (), {}, {}) == {"queue": "x"}
+
+
+def test_a_route_that_sets_what_is_no_option_is_refused() -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"task_routes\['a'\].*'prio'.*'priority'"):
+        prepare_routes({"a": {"prio": 4}}, no_names, {"priority", "queue"})
+
+
+def test_a_router_that_cannot_be_imported_is_named() -> None:
+    def missing(name: str) -> None:
+        raise ModuleNotFoundError(f"No module named {name!r}")
+
+    with pytest.raises(ImproperlyConfigured, match=r"task_routes: 'nope\.mod'"):
+        prepare_routes("nope.mod", missing)

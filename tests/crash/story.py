@@ -24,6 +24,7 @@ from litequeue.core import clock
 from litequeue.core.ids import new_id
 from litequeue.core.records import FULL, Claimed, Encoded, Identity, NewProcess, NewTask, Outcome, Rerun, Ticket
 from litequeue.store.contract import Claimant, Pick, StoreOptions
+from litequeue.store.sqlite import connection as sqlite_connection
 from litequeue.store.sqlite.store import SQLiteStore
 
 from .invariants import dump, violations
@@ -100,8 +101,6 @@ class Story:
     vfs: RecordingVFS
     path: Path
     durability: str = FULL
-    checkpoint_pages: int = 1000
-    prepare: Callable[[SQLiteStore], None] | None = None
     after: list[str] = field(default_factory=list)
     """The contents after each transaction; the first: of the fresh file."""
     told: list[str] = field(default_factory=list)
@@ -114,11 +113,6 @@ class Story:
         with self.store._database.read() as connection:
             self._look = apsw.Connection(connection.filename)
         self._keep()
-        self._set_checkpoints()
-
-    def _set_checkpoints(self) -> None:
-        with self.store._database.write(self.durability) as connection:
-            connection.wal_autocheckpoint(self.checkpoint_pages)
 
     @contextmanager
     def telling(self, what: str, durable: bool) -> Iterator[None]:
@@ -146,7 +140,6 @@ class Story:
         self.store.close()
         with self.store._database.read() as connection:
             self._look = apsw.Connection(connection.filename)
-        self._set_checkpoints()
 
     def end(self) -> None:
         """Close the store for good."""
@@ -204,6 +197,12 @@ class Story:
                     store.close()
                 count += 1
         return count
+
+
+def checkpoint_often(monkeypatch: Any, pages: int = 2) -> None:
+    """Make the writers of this process checkpoint after so many pages, and begin the WAL anew after twice as many."""
+    monkeypatch.setattr(sqlite_connection, "_CHECKPOINT_PAGES", pages)
+    monkeypatch.setattr(sqlite_connection, "_RESTART_PAGES", 2 * pages)
 
 
 def open_store(path: Path, durability: str = FULL, vfs: RecordingVFS | None = None) -> SQLiteStore:

@@ -22,7 +22,18 @@ from litequeue.store.contract import StoreOptions
 from litequeue.store.sqlite.store import SQLiteStore
 
 from .invariants import violations
-from .story import claimant, failure, image_folder, new_task, open_store, register, retry, success, tickets
+from .story import (
+    checkpoint_often,
+    claimant,
+    failure,
+    image_folder,
+    new_task,
+    open_store,
+    register,
+    retry,
+    success,
+    tickets,
+)
 from .test_power_cut import schema_of, use_next_version
 from .vfs import Fault, RecordingVFS, sweep
 
@@ -141,8 +152,12 @@ def raised_by(act: Callable[[], Any], fault: Fault) -> OperationalError | None:
 @pytest.mark.parametrize("warm", [False, True], ids=["opening", "open"])
 @pytest.mark.parametrize(("operation", "error"), FAULTS)
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_a_fault_at_the_nth_call_leaves_all_or_nothing(vfs, template, name, operation, error, warm):
-    """An error means that nothing was written, no error means that all of it was; then the same store does it."""
+def test_a_fault_at_the_nth_call_leaves_all_or_nothing(vfs, template, monkeypatch, name, operation, error, warm):
+    """An error means that nothing was written, no error means that all of it was; then the same store does it.
+
+    Every commit is followed by a checkpoint, which the fault may hit: that is no failure of the commit.
+    """
+    checkpoint_often(monkeypatch, 1)
     source, queue = template
     act = OPERATIONS[name]
     numbers = itertools.count()

@@ -22,6 +22,7 @@ from .story import (
     Story,
     TakeAll,
     carry_on,
+    checkpoint_often,
     claimant,
     failure,
     image_folder,
@@ -91,10 +92,14 @@ def tell_a_life(story: Story) -> None:
 
 @pytest.mark.parametrize("durability", DURABILITIES)
 @pytest.mark.parametrize("tell", [tell_enqueues, tell_a_life])
-@pytest.mark.parametrize("checkpoint_pages", [1000, 6])
-def test_every_image_after_a_power_cut_keeps_what_was_promised(vfs, tmp_path, durability, tell, checkpoint_pages):
+@pytest.mark.parametrize("checkpoints", ["few", "many"])
+def test_every_image_after_a_power_cut_keeps_what_was_promised(
+    vfs, tmp_path, monkeypatch, durability, tell, checkpoints
+):
     """At FULL nothing acknowledged is lost; at NORMAL what is left is what the file was at some moment."""
-    story = Story(vfs, tmp_path / "queue.db", durability, checkpoint_pages)
+    if checkpoints == "many":
+        checkpoint_often(monkeypatch, 4)
+    story = Story(vfs, tmp_path / "queue.db", durability)
     tell(story)
     assert story.check_images(then=carry_on) > 200
 
@@ -125,10 +130,11 @@ def test_the_check_bites(vfs, tmp_path):
         story.check_images()
 
 
-def test_a_disk_that_lies_is_not_survived(tmp_path):
+def test_a_disk_that_lies_is_not_survived(tmp_path, monkeypatch):
     """What guarantees.md does not promise: a disk that reports a sync which it has not done."""
     vfs = RecordingVFS(lying_sync=True)
-    story = Story(vfs, tmp_path / "queue.db", FULL, 6)
+    checkpoint_often(monkeypatch)
+    story = Story(vfs, tmp_path / "queue.db", FULL)
     tell_enqueues(story)
     with pytest.raises((AssertionError, OperationalError)):
         story.check_images()
@@ -165,8 +171,10 @@ def schema_of(path: str) -> tuple[int, bool, int]:
         db.close()
 
 
-@pytest.mark.parametrize("checkpoint_pages", [1000, 4])
-def test_a_migration_is_there_whole_or_not_at_all(vfs, tmp_path, monkeypatch, checkpoint_pages):
+@pytest.mark.parametrize("checkpoints", ["few", "many"])
+def test_a_migration_is_there_whole_or_not_at_all(vfs, tmp_path, monkeypatch, checkpoints):
+    if checkpoints == "many":
+        checkpoint_often(monkeypatch, 4)
     path = tmp_path / "queue.db"
     old = open_store(path, FULL, vfs)
     old.enqueue([new_task(payload=f'[["{"x" * 300}"], {{}}]') for _ in range(40)])

@@ -11,7 +11,7 @@ import apsw
 from litequeue import exceptions
 from litequeue.core import clock, state
 from litequeue.core.failure import encode_exception
-from litequeue.core.records import DURABILITIES, NORMAL, Encoded, NewTask
+from litequeue.core.records import DURABILITIES, NORMAL, Encoded, NewTask, Outcome
 from litequeue.store.sqlite.engine import Engine, fetch
 
 _COLUMNS = ", ".join(NewTask._fields)
@@ -54,6 +54,24 @@ class Enqueueing(Engine):
             raise self._duplicate(tasks, error) from error
         if idle:
             self._wake_idle(idle, Counter(task.queue for task in tasks))
+
+    _RECORD = """
+        UPDATE litequeue_tasks
+        SET attempt = ?, started_at = enqueued_at, finished_at = ?, prune_at = ?, result = ?, result_serializer = ?,
+            result_compression = ?, traceback = ?
+        WHERE id = ?
+    """
+
+    def record(self, task: NewTask, outcome: Outcome) -> None:
+        """Write a task that was run in place."""
+        result = outcome.result or (None, None, None)
+        ended = (outcome.claimed.attempt, outcome.finished_at, outcome.prune_at, *result, outcome.traceback, task.id)
+        try:
+            with self._database.write(self._durability) as connection:
+                connection.execute(self._INSERT, (*task, outcome.claimed.enqueued_at, outcome.state))
+                connection.execute(self._RECORD, ended)
+        except apsw.ConstraintError as error:
+            raise self._duplicate([task], error) from error
 
     _HAS_ID = "SELECT 1 FROM litequeue_tasks WHERE id = ?"
 
