@@ -23,6 +23,7 @@ from litequeue.store.sqlite import connection as sqlite_connection
 from litequeue.store.sqlite.store import SQLiteStore
 
 from .invariants import violations
+from .project import Project
 from .story import TakeAll, claimant, new_task, open_store, register
 
 pytestmark = [
@@ -275,3 +276,29 @@ def test_closing_and_reading_at_the_same_time_never_waits_for_ever(store):
             assert not thread.is_alive(), "two threads wait for each other"
 
     in_child(child)()
+
+
+def test_parent_and_child_both_send_and_get_while_a_thread_waits(tmp_path):
+    """The whole app crosses the fork: its store, its codecs, and what waits for results."""
+    project = Project(tmp_path)
+    app = project.app
+    with project.running("a", slots=2):
+        assert app.send_task("proj.returns", (1,)).get(timeout=20) == 1
+        slow = app.send_task("proj.work", (1.0,))
+        thread = threading.Thread(target=slow.get, kwargs={"timeout": 20})
+        thread.start()
+
+        def child() -> None:
+            results = [app.send_task("proj.returns", (number,)) for number in range(20)]
+            assert [result.get(timeout=20) for result in results] == list(range(20))
+            assert slow.get(timeout=20) == slow.id
+
+        waits = [in_child(child) for _ in range(3)]
+        results = [app.send_task("proj.returns", (number,)) for number in range(20)]
+        assert [result.get(timeout=20) for result in results] == list(range(20))
+        for wait in waits:
+            wait()
+        thread.join(20)
+        assert not thread.is_alive()
+    assert app.store.counts() == {"celery": {"succeeded": 2 + 20 * 4}}
+    app.close()

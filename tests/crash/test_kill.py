@@ -157,7 +157,7 @@ def test_a_killed_childs_task_runs_again_at_once(tmp_path):
         os.kill(project.runs()[0].pid, signal.SIGKILL)
         killed_at = time.monotonic()
         project.wait_for(lambda: len(project.runs()) == 2, 10)
-        assert time.monotonic() - killed_at < 2.0
+        assert time.monotonic() - killed_at < 3.0
         first, second = project.runs()
         assert (first.attempt, second.attempt) == (1, 2)
         assert first.pid != second.pid

@@ -87,7 +87,7 @@ def test_a_task_for_later_is_run_in_time_though_nobody_says_so(tmp_path):
         sent = project.app.send_task("proj.work", countdown=1.0)
         change(project, "UPDATE litequeue_processes SET port = ?", dead_port())
         project.wait_for(lambda: project.ended(sent.id), 10)
-        assert 1.0 <= project.app.store.task(sent.id).started_at - began < 2.0
+        assert 1.0 <= project.app.store.task(sent.id).started_at - began < 4.0
 
 
 def test_get_returns_when_the_settling_workers_datagram_is_lost(tmp_path):
@@ -123,6 +123,6 @@ def test_a_stopped_worker_keeps_nobody_waiting(tmp_path):
                 began = time.monotonic()
                 sent = project.app.send_task("proj.work")
                 project.wait_for(lambda sent=sent: project.ended(sent.id), 10)
-                assert time.monotonic() - began < 1.0
+                assert time.monotonic() - began < 3.0
         finally:
             os.killpg(stopped.pid, signal.SIGCONT)
