@@ -17,7 +17,7 @@ from typing import Any
 from tests.benchmarks.machinery import PATIENCE, TAIL, hold, new_folder, percentile, rate, running
 from tests.benchmarks.peers.redis_server import redis_server
 
-DURABILITIES = {"celery": ("normal", "full"), "dramatiq": ("normal", "full"), "huey": ("normal", "full")}
+DURABILITIES = {"celery": ("normal", "full"), "dramatiq": ("normal", "full"), "huey": ("full",)}
 
 
 def main(peer: str, sizes_text: str, *figures: str) -> None:
