@@ -24,7 +24,10 @@ from .story import carry_on, claimant, failure, image_folder, new_task, open_sto
 from .test_faults import summary
 from .test_power_cut import schema_of, use_next_version
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="dies in a forked process")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="dies in a forked process"),
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
+]
 
 DIED, FINISHED, BROKE = 17, 0, 18
 

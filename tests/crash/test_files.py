@@ -190,6 +190,7 @@ def as_nobody(act: Callable[[], object]) -> tuple[str, str]:
     return name, text
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 unix_users = pytest.mark.skipif(not hasattr(os, "setuid"), reason="no users like those of Unix")
 
 
