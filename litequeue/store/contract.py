@@ -225,6 +225,9 @@ class Store(Enqueuer, Viewer, Claimer, Supervisor, Protocol):
 
     path: str
 
+    def in_transaction(self) -> bool:
+        """Whether this thread is inside a transaction: a signal handler that wants to raise has to wait."""
+
     def close(self) -> None:
         """Close the file; the next call opens it again."""
 

@@ -104,7 +104,7 @@ def _serve(
         tickets=tickets,
         limiter=limits.ToSupervisor(control, options),
     )
-    limits.raise_in_task(consumer.executor)
+    limits.raise_in_task(consumer.executor, runtime.store)
 
     def end() -> None:
         consumer.stop()

@@ -8,9 +8,11 @@ FAILURE with TimeLimitExceeded. A pool without child processes can do neither, a
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 import struct
+import threading
 from typing import TYPE_CHECKING, Final, Protocol
 
 from litequeue import exceptions
@@ -18,6 +20,7 @@ from litequeue.core import clock
 from litequeue.core.records import Claimed, Ticket
 
 if TYPE_CHECKING:
+    from litequeue.store.contract import Store
     from litequeue.worker.executor import Executor
     from litequeue.worker.runtime import WorkerOptions
 
@@ -28,6 +31,9 @@ MESSAGE: Final = struct.Struct("<qqdd")
 
 SOFT_SIGNAL: Final = getattr(signal, "SIGUSR2", None)
 """What raises SoftTimeLimitExceeded in a child; None where the system has no such signals."""
+
+
+_AGAIN: Final = 0.005  # seconds until a soft limit that met a transaction is raised
 
 
 class Limiter(Protocol):
@@ -103,13 +109,20 @@ class Deadline:
         return min((at for at in (self.soft_at, self.hard_at) if at), default=0.0)
 
 
-def raise_in_task(executor: Executor) -> None:
-    """Let SOFT_SIGNAL raise SoftTimeLimitExceeded inside the task that runs in this process's main thread."""
+def raise_in_task(executor: Executor, store: Store) -> None:
+    """Let SOFT_SIGNAL raise SoftTimeLimitExceeded inside the task that runs in this process's main thread.
 
-    def on_signal(*_: object) -> None:
-        if executor.interruptible:
-            executor.interruptible = False
-            raise exceptions.SoftTimeLimitExceeded
+    A task may be inside a transaction of its own (it calls `delay()`): the signal then comes again a moment later.
+    """
+
+    def on_signal(number: int, frame: object) -> None:
+        if not executor.interruptible:
+            return
+        if store.in_transaction():
+            threading.Timer(_AGAIN, os.kill, (os.getpid(), number)).start()
+            return
+        executor.interruptible = False
+        raise exceptions.SoftTimeLimitExceeded
 
     if SOFT_SIGNAL is not None:
         signal.signal(SOFT_SIGNAL, on_signal)

@@ -162,3 +162,15 @@ def overtime(self: Any, path: str, catch: bool = False) -> str:
             raise
         return "caught"
     return "in time"
+
+
+@app.task(bind=True)
+def enqueue_until_late(self: Any) -> int:
+    """Be inside a transaction nearly all the time."""
+    made = 0
+    try:
+        while True:
+            quick.apply_async(queue="elsewhere")
+            made += 1
+    except SoftTimeLimitExceeded:
+        return made

@@ -11,7 +11,7 @@ import pytest
 
 from litequeue import states
 from litequeue.exceptions import ImproperlyConfigured, SoftTimeLimitExceeded, TimeLimitExceeded
-from tests.worker.exercise import add, overtime, who
+from tests.worker.exercise import add, enqueue_until_late, overtime, who
 
 
 def test_the_hard_limit_kills_that_child_alone(run_worker: Callable[..., Any], tmp_path: Path) -> None:
@@ -60,3 +60,12 @@ def test_a_pool_that_cannot_says_so(app: Any, pool: str, tmp_path: Path, caplog:
         (tmp_path / "gate").touch()
         assert overtime.apply_async((str(tmp_path / "gate"),), time_limit=5).get(timeout=20) == "in time"
     assert "time limits of tests.worker.exercise.overtime are not kept" in caplog.text
+
+
+def test_a_soft_limit_never_leaves_a_transaction_half_way(app: Any, run_worker: Callable[..., Any]) -> None:
+    with run_worker(pool="prefork", concurrency=1):
+        for _ in range(5):
+            made = enqueue_until_late.apply_async(soft_time_limit=0.1, time_limit=20).get(timeout=20)
+            assert made > 0
+            assert add.delay(1, 1).get(timeout=20) == 2
+            assert app.store.purge(["elsewhere"]) in (made, made + 1), "the last one may be written and not counted"

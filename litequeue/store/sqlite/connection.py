@@ -71,6 +71,7 @@ class Database:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._owner = 0  # the thread inside a transaction
+        self._inside: set[int] = set()  # the threads that wait for a transaction, or are in one
         self._read_lock = self._lock if self.memory else threading.Lock()
         self._writer: apsw.Connection | None = None
         self._reader: apsw.Connection | None = None
@@ -108,8 +109,14 @@ class Database:
         finally:
             self._leave()
 
+    def is_inside(self) -> bool:
+        """Whether this thread is between the door and the end of a transaction, where no signal may raise."""
+        return threading.get_ident() in self._inside
+
     def _enter(self, durability: str) -> apsw.Connection:
+        self._inside.add(threading.get_ident())
         if not self._lock.acquire(timeout=self._options.busy_budget):
+            self._inside.discard(threading.get_ident())
             raise self._busy_thread()
         try:
             connection = self._open_writer()
@@ -117,6 +124,7 @@ class Database:
                 self._door.acquire(self._options.busy_budget)
         except BaseException:
             self._lock.release()
+            self._inside.discard(threading.get_ident())
             raise
         if durability != self._synchronous:
             try:
@@ -131,14 +139,18 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[apsw.Connection]:
         """A connection to read with; keep it for one or two short statements, and fetch all they give."""
-        if not self._read_lock.acquire(timeout=self._options.busy_budget):
-            raise self._busy_thread()
+        self._inside.add(threading.get_ident())
         try:
-            yield self._open_reader()
-        except apsw.Error as error:
-            raise self._translated(error) from error
+            if not self._read_lock.acquire(timeout=self._options.busy_budget):
+                raise self._busy_thread()
+            try:
+                yield self._open_reader()
+            except apsw.Error as error:
+                raise self._translated(error) from error
+            finally:
+                self._read_lock.release()
         finally:
-            self._read_lock.release()
+            self._inside.discard(threading.get_ident())
 
     def _busy_thread(self) -> exceptions.StoreBusy:
         return exceptions.StoreBusy(
@@ -151,6 +163,7 @@ class Database:
         if self._door is not None:
             self._door.release()
         self._lock.release()
+        self._inside.discard(threading.get_ident())
 
     def _translated(self, error: BaseException) -> BaseException:
         if not isinstance(error, apsw.Error) or isinstance(error, apsw.ConstraintError):

@@ -76,6 +76,10 @@ class Engine:
                     free[number] -= count
                     wanted -= count
 
+    def in_transaction(self) -> bool:
+        """Whether this thread is inside a transaction."""
+        return self._database.is_inside()
+
     def close(self) -> None:
         """Close the file and the sockets; the next call opens them again."""
         self._database.close()
