@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("litequeue.worker")
 
-SETTLE_WITHIN: Final = 0.005
+SETTLE_WITHIN: Final = 0.006
 """Seconds after which a finished task is committed, even when its neighbours still run."""
 GIVE_BACK_AFTER: Final = 0.010
 """Seconds a task may run before what was claimed behind it is given back."""

@@ -15,7 +15,7 @@ from litequeue.store.contract import Pick
 if TYPE_CHECKING:
     from litequeue.worker.runtime import Runnable
 
-BATCH_SECONDS: Final = 0.004
+BATCH_SECONDS: Final = 0.006
 """The work that one claim may take."""
 LONG_SECONDS: Final = 0.005
 """From this average on, a task is claimed alone."""

@@ -19,7 +19,10 @@ from litequeue.store.sqlite.wakeup import WorkChannel
 
 _PROMOTE_SLICE: Final = 500  # rows made ready by one claim when many fall due at once
 _ASIDE_SLICE: Final = 500  # rows put aside or found expired by one claim
-_LAST_ATTEMPT: Final = 2**63 - 1  # what SQLite can count, should somebody have written it
+# The attempt that a claim begins; never over what SQLite can count, whatever somebody has written.
+_CLAIMED_COLUMNS: Final = tuple(
+    "min(attempt, 9223372036854775806) + 1" if name == "attempt" else name for name in Claimed._fields
+)
 _EMPTY: Final = (None, None, None)  # the three columns of a value that there is not
 _ORDER = (Claimed._fields.index("priority"), Claimed._fields.index("seq"))
 
@@ -133,7 +136,7 @@ class Lifecycle(Engine):
         return lanes
 
     _READY = f"""
-        SELECT {", ".join(Claimed._fields)} FROM litequeue_tasks
+        SELECT {", ".join(_CLAIMED_COLUMNS)} FROM litequeue_tasks
         WHERE state = 'ready' AND lane = ?
         ORDER BY priority DESC, seq
     """
@@ -204,7 +207,7 @@ class Lifecycle(Engine):
                 if choice is Pick.ASIDE:
                     aside.append(row)
                 else:
-                    taken.append(row._replace(attempt=min(row.attempt + 1, _LAST_ATTEMPT)))
+                    taken.append(row)
                     if choice is Pick.LAST or len(taken) >= limit:
                         break
             if len(aside) + len(expired) >= _ASIDE_SLICE:
