@@ -184,6 +184,8 @@ class Worker:
             self._logs.close()
         if self._main_thread:  # a program that embeds a worker goes on using the file
             self.runtime.store.close()
+        self.interrupt.close()
+        self._interrupter.close()
         self.stopped.set()
 
     def _abandon(self) -> None:
