@@ -52,6 +52,8 @@ class Executor:
         self._loops = threading.local()
         self.interruptible = False
         """Whether a soft time limit may be raised now: the task itself runs."""
+        self.terminable = False
+        """Whether a signal handler ends the worker by raising WorkerTerminate inside the task (pool solo)."""
 
     def run(self, claimed: Claimed, *, eager: bool = False) -> Outcome:
         """Run the task of `claimed` in this thread, and say how it ended. Raises only what ends the process."""
@@ -137,7 +139,9 @@ class Executor:
                 return Outcome(run.claimed, state.IGNORED, clock.now(), prune_at=prune_at)
             case exceptions.Reject():
                 return self._rejected(run, error)
-            case KeyboardInterrupt() | exceptions.WorkerShutdown() | exceptions.WorkerTerminate():
+            case KeyboardInterrupt() if run.request.is_eager:
+                raise error  # somebody stops the program that runs the task in place
+            case exceptions.WorkerTerminate() if self.terminable:
                 raise error
             case _:
                 return self._failed(run, error)

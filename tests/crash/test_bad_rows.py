@@ -17,7 +17,7 @@ from .project import Project, end
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="starts workers in process groups")
 
-DEEP = "[" * 5000 + "]" * 5000
+DEEP = "[" * 200_000 + "]" * 200_000  # deeper than any Python reads
 
 # What is wrong with the row, as column values, and a word of the reason that the row must end with.
 UNREADABLE: dict[str, tuple[dict[str, object], str]] = {

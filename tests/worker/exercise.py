@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from litequeue import LiteQueue
-from litequeue.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+from litequeue.exceptions import Ignore, Reject, SoftTimeLimitExceeded, WorkerShutdown
 
 app = LiteQueue("exercise", set_as_current=False)
 
@@ -98,6 +98,11 @@ def fail(text: str) -> None:
 @app.task
 def leave(code: int) -> None:
     raise SystemExit(code)
+
+
+@app.task
+def interrupt(kind: str) -> None:
+    raise {"keyboard": KeyboardInterrupt, "shutdown": WorkerShutdown, "generator": GeneratorExit}[kind]
 
 
 @app.task

@@ -18,6 +18,7 @@ from tests.worker.exercise import (
     double,
     fail,
     ignore,
+    interrupt,
     leave,
     loop_id,
     progress,
@@ -78,6 +79,16 @@ def test_every_end_of_a_task(run_worker: Callable[..., Any], pool: str, case: st
             with pytest.raises(EncodeError, match=r"\['a'\]\[0\]"):
                 unencodable.delay().get(timeout=20)
         assert add.delay(1, 1).get(timeout=20) == 2, "the worker goes on"
+
+
+@pytest.mark.parametrize("kind", ["keyboard", "shutdown", "generator"])
+def test_what_ends_programs_ends_only_the_task(run_worker: Callable[..., Any], pool: str, kind: str) -> None:
+    with run_worker(pool=pool, concurrency=1):
+        result = interrupt.delay(kind)
+        result.get(timeout=20, propagate=False)
+        assert result.state == states.FAILURE
+        assert len(result.history) == 1
+        assert add.delay(1, 1).get(timeout=20) == 2
 
 
 def test_a_retry_comes_again(run_worker: Callable[..., Any], pool: str) -> None:

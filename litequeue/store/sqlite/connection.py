@@ -36,7 +36,8 @@ MINIMUM_SQLITE = (3, 51, 3)
 _SYNCHRONOUS = {FULL: "PRAGMA synchronous=EXTRA", NORMAL: "PRAGMA synchronous=NORMAL"}
 _FORK_WAIT = 5.0  # seconds a fork waits for another thread's transaction; they take milliseconds
 _CHECKPOINT_PAGES = 2000  # 4 MB of WAL; writers checkpoint inline, as no other way bounds the WAL under load
-_RESTART_PAGES = 8000  # from here on a checkpoint waits for readers, so that the WAL can begin anew
+_RESTART_PAGES = 4000  # from here on a checkpoint waits for readers, so that the WAL can begin anew
+_RETRY_PAGES = 1000  # how much more is written until the next try, when a reader stayed too long
 _RESTART_PATIENCE = 0.05  # seconds
 _WAL_LIMIT = 16 * 1024 * 1024  # bytes the WAL file is cut to when it is reset
 
@@ -372,7 +373,7 @@ class _Checkpointer:
         elif pages < self._restart_at:
             self._checkpoint(connection, apsw.SQLITE_CHECKPOINT_PASSIVE)
         else:
-            self._restart_at = pages + _CHECKPOINT_PAGES
+            self._restart_at = pages + _RETRY_PAGES
             self._patience.budget, usual = _RESTART_PATIENCE, self._patience.budget
             try:
                 self._checkpoint(connection, apsw.SQLITE_CHECKPOINT_RESTART)

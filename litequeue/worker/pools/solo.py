@@ -21,6 +21,7 @@ class SoloPool:
     def start(self) -> None:
         """Make the consumer; `watch` runs it."""
         self._consumer = self._worker.make_consumer(self._worker.interrupt, self._worker.act_on_signals)
+        self._consumer.executor.terminable = True
 
     def watch(self, timeout: float) -> None:
         """Run tasks until the worker is told to stop."""
