@@ -37,6 +37,10 @@ def broker_path(url: str | None) -> str:
         url = _unquoted(path)
     elif "://" in url:
         scheme = url.partition("://")[0]
+        if scheme in ("sqlite", "file"):
+            raise ImproperlyConfigured(
+                f"broker {url!r}: three slashes begin a relative path, four an absolute one; {_WRITE}"
+            )
         raise ImproperlyConfigured(f"broker {_hidden(url)!r}: litequeue needs no {scheme} server; {_WRITE}")
     return os.path.abspath(os.path.expanduser(url))
 

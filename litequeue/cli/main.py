@@ -34,6 +34,7 @@ class Lazy(NamedTuple):
 COMMANDS: Final[dict[str, Lazy]] = {
     "worker": Lazy("litequeue.cli.worker:worker", "Run tasks."),
     "purge": Lazy("litequeue.cli.purge:purge", "Delete the tasks that have not started."),
+    "help": Lazy("litequeue.cli.help:help", "Show the help of a command."),
 }
 
 

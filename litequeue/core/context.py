@@ -6,7 +6,7 @@ of a task is a context variable: threads and coroutines see their own request.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -64,7 +64,15 @@ class Context:
     def __init__(self, *args: Any, **fields: Any) -> None:
         self.__dict__ = dict(*args, **fields)
 
+    def fill_later(self, make: Callable[[], dict[str, Any]]) -> None:
+        """Let `make` give the fields that are not set, when one of them is first asked for: most tasks never ask."""
+        self.__dict__["_fill"] = make
+
     def __getattr__(self, name: str) -> Any:
+        fill = self.__dict__.pop("_fill", None)
+        if fill is not None:
+            self.__dict__ = {**fill(), **self.__dict__}
+            return getattr(self, name)
         if name == "children":
             # One list for each request, made when first asked for.
             children: list[Any] = []
@@ -91,7 +99,9 @@ class Context:
         return iter(_FIELDS)
 
     def __repr__(self) -> str:
-        return f"<Context: {self.__dict__!r}>"
+        fields = {**self.__dict__.get("_fill", dict)(), **self.__dict__}
+        fields.pop("_fill", None)
+        return f"<Context: {fields!r}>"
 
     def as_execution_options(self) -> dict[str, Any]:
         """The options with which the same call can be made again."""

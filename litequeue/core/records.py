@@ -148,6 +148,8 @@ class Settled(NamedTuple):
     claimed: tuple[Claimed, ...]
     revoked: tuple[Claimed, ...]
     """Rows that were met after their expiry and are REVOKED now."""
+    aside: tuple[Claimed, ...]
+    """Rows of tasks that this process does not know; they wait, in a lane of their own, for one that does."""
     next_at: float | None
     """When the next scheduled row is due; None: none is scheduled. Only told when nothing was claimed."""
 
@@ -160,6 +162,8 @@ class TaskRecord:
     id: str
     name: str
     queue: str
+    aside: bool
+    """Whether a worker has met it that does not know its task."""
     priority: int
     state: str
     """The engine's state (`core.state`)."""

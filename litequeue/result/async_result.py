@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from litequeue import exceptions
 from litequeue.app.current import app_or_default
 from litequeue.core import clock
-from litequeue.core.state import FAILED, REVOKED, SUCCEEDED, TERMINAL
+from litequeue.core.state import FAILED, READY, REVOKED, SUCCEEDED, TERMINAL
 from litequeue.exceptions import IncompleteStream, TaskRevokedError, TimeoutError
 from litequeue.result.joining import assert_will_not_block
 from litequeue.result.reading import (
@@ -97,9 +97,19 @@ class AsyncResult(ResultBase):
 
     @property
     def engine_state(self) -> str | None:
-        """The file's own, finer state, one of `litequeue.core.state.ALL`; None: it does not have the task."""
+        """The file's own, finer state, one of `litequeue.core.state.ALL`; None: it does not have the task.
+
+        `unregistered`: it is ready, but no running worker knows its task.
+        """
         record = self._record()
-        return None if record is None else record.state
+        if record is None:
+            return None
+        if record.aside and record.state == READY and not self._is_registered(record.name):
+            return "unregistered"
+        return record.state
+
+    def _is_registered(self, name: str) -> bool:
+        return any(name in process.info.get("tasks", ()) for process in self.app.store.processes())
 
     @property
     def result(self) -> Any:
@@ -284,12 +294,12 @@ class AsyncResult(ResultBase):
 
     @staticmethod
     def _linger(waited: float) -> None:
-        """Let changes gather: who has waited long may wait 1 % longer, and leaves the processor to the workers.
+        """Let changes gather: who has waited long may wait 2 % longer, and leaves the processor to the workers.
 
         On a busy file every commit is a change, some thousand a second.
         """
         if waited > 0.05:
-            time.sleep(min(waited * 0.01, 0.005))
+            time.sleep(min(waited * 0.02, 0.01))
 
     def _timed_out(self, timeout: float | None, known: bool) -> exceptions.TimeoutError:
         record = self._record() if known else None

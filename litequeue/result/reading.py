@@ -55,6 +55,8 @@ def standing_of(record: TaskRecord) -> str:
         return f"it is {state_of(record)} on {record.worker} and goes on"
     if record.state == SCHEDULED and record.run_at is not None:
         return f"it is {state_of(record)}, due at {clock.to_datetime(record.run_at).isoformat(timespec='seconds')}"
+    if record.aside:
+        return f"it is {state_of(record)}: the workers that met it do not know the task {record.name!r}"
     return f"it is {state_of(record)}: no worker has started it yet"
 
 

@@ -72,6 +72,7 @@ class Consumer:
         self._interrupt = interrupt
         self._before_claim = before_claim
         self._tasks_left = max_tasks
+        self._unknown: set[str] = set()
         self._stopping = False
         self._idle = False
         self._watch = Watch(self)
@@ -110,7 +111,7 @@ class Consumer:
                 self._idle = not settled.claimed
         except exceptions.OperationalError as error:
             self._keep(finished, error)
-            return Settled((), (), (), None)
+            return Settled((), (), (), (), None)
         self._report(settled)
         return settled
 
@@ -193,12 +194,28 @@ class Consumer:
                 signals.task_revoked.send(
                     sender=claimed.name, request=request, terminated=False, signum=None, expired=True
                 )
+        for claimed in settled.aside:
+            self._tell_unknown(claimed)
         if settled.claimed and (logger.isEnabledFor(logging.INFO) or signals.task_received.receivers):
             for claimed in settled.claimed:
                 request = self.executor.describe(claimed)
                 logger.info("Task %s[%s] received", claimed.name, claimed.id, extra=record_data(request))
                 if signals.task_received.receivers:
                     signals.task_received.send(sender=self._node, request=request)
+
+    def _tell_unknown(self, claimed: Claimed) -> None:
+        """Say once for each name that its tasks wait for another worker."""
+        if claimed.name not in self._unknown:
+            self._unknown.add(claimed.name)
+            logger.error(
+                "Task %.200s[%s] is not known to this worker; all of that name wait in queue %s for one that knows it",
+                claimed.name,
+                claimed.id,
+                claimed.queue,
+            )
+        if signals.task_unknown.receivers:
+            error = exceptions.NotRegistered(claimed.name)
+            signals.task_unknown.send(sender=self._node, message=claimed, exc=error, name=claimed.name, id=claimed.id)
 
 
 class Watch:

@@ -8,6 +8,7 @@ The one place that calls user code, and so the one that catches everything it ma
 from __future__ import annotations
 
 import contextvars
+import functools
 import json
 import logging
 import threading
@@ -238,6 +239,25 @@ class Executor:
     # Pieces
 
     def _request(self, claimed: Claimed, args: list[Any], kwargs: dict[str, Any], eager: bool) -> Context:
+        """`self.request` of the task. InvalidTaskError, ValueError: the row's JSON cannot be read."""
+        request = Context(
+            id=claimed.id,
+            task=claimed.name,
+            args=args,
+            kwargs=kwargs,
+            retries=claimed.retries,
+            is_eager=eager,
+            called_directly=False,
+            fence=(self._holder, claimed.attempt),
+        )
+        if claimed.options or claimed.headers:
+            request.__dict__ = {**self._fields(claimed), **request.__dict__}
+        else:
+            request.fill_later(functools.partial(self._fields, claimed))
+        return request
+
+    def _fields(self, claimed: Claimed) -> dict[str, Any]:
+        """The fields of a request that its row gives."""
         options = json.loads(claimed.options) if claimed.options else {}
         headers = json.loads(claimed.headers) if claimed.headers else None
         if not isinstance(options, dict) or not isinstance(headers, dict | None):
@@ -246,42 +266,34 @@ class Executor:
             )
         if claimed.time_limit is not None or claimed.soft_time_limit is not None:
             options["timelimit"] = (claimed.time_limit, claimed.soft_time_limit)
-        return Context(
-            options,
-            id=claimed.id,
-            task=claimed.name,
-            args=args,
-            kwargs=kwargs,
-            retries=claimed.retries,
-            attempt=claimed.attempt,
-            fence=(self._holder, claimed.attempt),
-            eta=None if claimed.run_at is None else clock.to_datetime(claimed.run_at).isoformat(),
-            expires=None if claimed.expires_at is None else clock.to_datetime(claimed.expires_at).isoformat(),
-            is_eager=eager,
-            called_directly=False,
-            hostname=self._node,
-            origin=claimed.origin,
-            queue=claimed.queue,
-            priority=claimed.priority,
-            enqueued_at=claimed.enqueued_at,
-            delivery_info={
+        return {
+            **options,
+            "attempt": claimed.attempt,
+            "eta": None if claimed.run_at is None else clock.to_datetime(claimed.run_at).isoformat(),
+            "expires": None if claimed.expires_at is None else clock.to_datetime(claimed.expires_at).isoformat(),
+            "hostname": self._node,
+            "origin": claimed.origin,
+            "queue": claimed.queue,
+            "priority": claimed.priority,
+            "enqueued_at": claimed.enqueued_at,
+            "delivery_info": {
                 "exchange": "",
                 "routing_key": claimed.queue,
                 "priority": claimed.priority,
                 "redelivered": claimed.attempt > claimed.retries + 1,
             },
-            time_limit=claimed.time_limit,
-            soft_time_limit=claimed.soft_time_limit,
-            root_id=claimed.root_id or claimed.id,
-            parent_id=claimed.parent_id,
-            group=claimed.group_id,
-            group_index=claimed.group_index,
-            headers=headers,
-            correlation_id=claimed.id,
-            ignore_result=bool(claimed.ignore_result),
-            serializer=claimed.serializer,
-            compression=claimed.compression,
-        )
+            "time_limit": claimed.time_limit,
+            "soft_time_limit": claimed.soft_time_limit,
+            "root_id": claimed.root_id or claimed.id,
+            "parent_id": claimed.parent_id,
+            "group": claimed.group_id,
+            "group_index": claimed.group_index,
+            "headers": headers,
+            "correlation_id": claimed.id,
+            "ignore_result": bool(claimed.ignore_result),
+            "serializer": claimed.serializer,
+            "compression": claimed.compression,
+        }
 
     def _await(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine to its end on the event loop of this thread, which lives as long as the thread."""

@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -133,9 +134,10 @@ class Worker:
             ),
             self.channel,
         )
-        self._say_what_is_not_kept()
         rescued = store.rescue(options.lease, self.runtime.max_deaths)
         report(rescued.requeued, rescued.failed)
+        self._say_what_is_not_kept()
+        self._say_if_name_is_taken()
         self._pool.start()
         self._duties = self._make_duties()
         for duty in self._duties:
@@ -148,6 +150,16 @@ class Worker:
                 value = getattr(task, option, None)
                 if value is not None and value != without:
                     logger.warning("%s=%r of %s is not kept by this version of litequeue", option, value, name)
+
+    def _say_if_name_is_taken(self) -> None:
+        """Two workers of one name cannot be told apart in what people see; nothing else depends on it."""
+        for record in self.runtime.store.processes():
+            if record.worker == self.options.node and record.role == "worker" and record.id != self.holder:
+                warnings.warn(
+                    f"another worker runs as {record.worker} (pid {record.identity.pid}); give this one another name",
+                    exceptions.DuplicateNodenameWarning,
+                    stacklevel=2,
+                )
 
     def _make_duties(self) -> list[Duty]:
         store, options = self.runtime.store, self.options

@@ -78,7 +78,7 @@ def test_help_takes_less_than_150_ms_of_processor_time() -> None:
     ("argv", "says"),
     [
         (["wroker"], "no command 'wroker'; did you mean 'worker'?"),
-        (["xyzzy"], "no command 'xyzzy'; there are: worker, purge."),
+        (["xyzzy"], "no command 'xyzzy'; there are: worker, purge, help."),
         (["--verson"], "no option '--verson'; did you mean '--version'?"),
         (["worker", "--cncurrency", "3"], "no option '--cncurrency'; did you mean '--concurrency'?"),
         (["-q"], "no command; there are"),
@@ -118,3 +118,9 @@ def test_a_closed_pipe_ends_the_program_without_a_word() -> None:
         timeout=60,
     )
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(("argv", "shown"), [(["help"], "Commands:"), (["help", "worker"], "--concurrency")])
+def test_help_is_a_command_too(argv: list[str], shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(argv) == 0
+    assert shown in capsys.readouterr().out

@@ -165,6 +165,7 @@ def test_an_unknown_name_waits_and_is_seen(project, name):
     good = project.app.send_task("proj.returns", (1,))
     assert good.get(timeout=20) == 1
     assert project.app.store.task(bad).state == "ready"
+    assert project.app.AsyncResult(bad).engine_state == "unregistered"
     assert child_pids(project) == children
     assert project.app.store.revoke([bad]) == (bad,)
 

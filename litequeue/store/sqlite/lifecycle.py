@@ -43,7 +43,7 @@ class Lifecycle(Engine):
         if idle:
             next_at, found = self._look(claimant)
             if not found:
-                return Settled((), (), (), next_at)
+                return Settled((), (), (), (), next_at)
         try:
             return self._settle_and_claim(claimant, (), limit, idle, NORMAL)
         except _NotDurable:
@@ -61,6 +61,7 @@ class Lifecycle(Engine):
         lost: tuple[Claimed, ...] = ()
         claimed: list[Claimed] = []
         expired: list[Claimed] = []
+        aside: list[Claimed] = []
         next_at = None
         with self._database.write(durability) as connection:
             if outcomes:
@@ -68,13 +69,14 @@ class Lifecycle(Engine):
                 _count_ready(outcomes, ready)
             if limit:
                 next_at = self._promote(connection, now, ready)
-                claimed, expired, cut = self._take(connection, claimant, limit, now, durability)
-                next_at = now if cut else next_at
+                claimed, aside, expired = self._take(connection, claimant, limit, now, durability)
+                if len(aside) + len(expired) >= _ASIDE_SLICE:
+                    next_at = now  # rows were left unseen behind these
                 if idle is bool(claimed):
                     connection.execute(self._MARK_IDLE, (-1 if claimed else 1, claimant.holder))
             slots = self._idle_slots(connection) if ready else []
         self._wake_after(slots, ready, outcomes, expired)
-        return Settled(lost, tuple(claimed), tuple(expired), next_at)
+        return Settled(lost, tuple(claimed), tuple(expired), tuple(aside), next_at)
 
     _MARK_IDLE = "UPDATE litequeue_processes SET idle = idle + ? WHERE id = ?"
 
@@ -168,8 +170,8 @@ class Lifecycle(Engine):
 
     def _take(
         self, connection: apsw.Connection, claimant: Claimant, limit: int, now: float, durability: str
-    ) -> tuple[list[Claimed], list[Claimed], bool]:
-        """Choose among the ready rows and claim them; returns (claimed, expired, whether rows were left unseen)."""
+    ) -> tuple[list[Claimed], list[Claimed], list[Claimed]]:
+        """Choose among the ready rows and claim them; returns (claimed, put aside, expired)."""
         taken, aside, expired = self._choose(connection, claimant, limit, now)
         picker, (holder, worker, pid) = claimant.picker, (claimant.holder, claimant.worker, claimant.pid)
         bindings = []
@@ -187,7 +189,7 @@ class Lifecycle(Engine):
             retention = self._options.failure_retention
             prune_at = None if retention is None else now + retention
             connection.executemany(self._EXPIRE, ((error, now, prune_at, row.seq) for row in expired))
-        return taken, expired, len(aside) + len(expired) >= _ASIDE_SLICE
+        return taken, aside, expired
 
     def _choose(
         self, connection: apsw.Connection, claimant: Claimant, limit: int, now: float

@@ -17,7 +17,10 @@ _SLICE = 500  # ids asked for in one statement
 class Views(Engine):
     """The verbs of `contract.Viewer`."""
 
-    _TASK = f"SELECT {', '.join(_TASK_FIELDS)} FROM litequeue_tasks WHERE id = ?"
+    _TASK = f"""
+        SELECT {", ".join("lane <> queue AS aside" if name == "aside" else name for name in _TASK_FIELDS)}
+        FROM litequeue_tasks WHERE id = ?
+    """
 
     def task(self, task_id: str) -> TaskRecord | None:
         """The task, or None when the file has no such row."""
@@ -26,7 +29,8 @@ class Views(Engine):
         if row is None:
             return None
         values = dict(zip(_TASK_FIELDS, row, strict=True))
-        values["ignore_result"] = bool(values["ignore_result"])
+        for name in ("ignore_result", "aside"):
+            values[name] = bool(values[name])
         return TaskRecord(**values)
 
     _STATES = "SELECT id, state FROM litequeue_tasks WHERE id IN (SELECT value FROM json_each(?))"

@@ -65,6 +65,9 @@ class Sender:
         for port in ports:
             self.send(port)
 
+    def __del__(self) -> None:
+        self.close()
+
     def close(self) -> None:
         """Give the socket up; the next send opens another."""
         if self._socket is not None:
@@ -139,6 +142,10 @@ class Changes:
             with self._condition:
                 self._count += 1
                 self._condition.notify_all()
+
+    def __del__(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
 
     def close(self) -> None:
         """Give the port up."""
