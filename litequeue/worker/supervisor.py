@@ -154,7 +154,8 @@ class Worker:
     def _say_if_name_is_taken(self) -> None:
         """Two workers of one name cannot be told apart in what people see; nothing else depends on it."""
         for record in self.runtime.store.processes():
-            if record.worker == self.options.node and record.role == "worker" and record.id != self.holder:
+            other = record.role == "worker" and record.identity.pid != os.getpid()  # a program may embed several
+            if other and record.worker == self.options.node:
                 warnings.warn(
                     f"another worker runs as {record.worker} (pid {record.identity.pid}); give this one another name",
                     exceptions.DuplicateNodenameWarning,
