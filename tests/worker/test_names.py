@@ -23,6 +23,6 @@ def test_a_name_that_another_process_uses_is_warned_of(app: Any, run_worker: Cal
     app.store.register(
         NewProcess(worker="same@here", role="worker", parent=None, identity=identity, queues=("celery",))
     )
-    with pytest.warns(DuplicateNodenameWarning, match=rf"same@here \(pid {parent}\)"):
-        with run_worker(pool="threads", concurrency=1, hostname="same@here"):
-            assert add.delay(1, 1).get(timeout=20) == 2
+    warned = pytest.warns(DuplicateNodenameWarning, match=rf"same@here \(pid {parent}\)")
+    with warned, run_worker(pool="threads", concurrency=1, hostname="same@here"):
+        assert add.delay(1, 1).get(timeout=20) == 2
