@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from litequeue.exceptions import LiteQueueCommandException
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(handle: TextIO) -> None:
+        handle.seek(0)
+        msvcrt.locking(handle.fileno(), msvcrt.LK_LOCK, 1)
+
+else:
+    import fcntl
+
+    def _lock(handle: TextIO) -> None:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+
 
 # A process that started this long after the file was written cannot be the one that wrote it: its pid was given again.
 _SLACK_SECONDS = 2.0
@@ -40,7 +55,7 @@ def _take(file: Path) -> None:
     while True:
         with open(file, "a+", encoding="ascii") as handle:
             # The lock is held only for this moment, so that of two that start together one sees the other's pid.
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            _lock(handle)
             if not _still_there(handle.fileno(), file):
                 continue
             holder = _pid_in(file)

@@ -35,6 +35,7 @@ from litequeue.worker.logs import LogReceiver
 from litequeue.worker.picker import BatchPicker
 from litequeue.worker.pools import make_pool
 from litequeue.worker.runtime import Loader, Runtime, WorkerOptions
+from litequeue.worker.waiting import wait_for
 
 logger = logging.getLogger("litequeue.worker")
 
@@ -242,9 +243,7 @@ class Worker:
 
     def wait_for_signal(self, timeout: float) -> None:
         """Block until a signal was noted, at most `timeout` seconds."""
-        from multiprocessing.connection import wait
-
-        wait([self.interrupt], timeout)
+        wait_for([self.interrupt], [], timeout)
 
     def act_on_signals(self) -> bool:
         """Carry out what signals asked for; returns whether the worker goes on."""

@@ -8,8 +8,6 @@ import os
 import signal
 import socket
 from contextlib import suppress
-from multiprocessing import resource_tracker
-from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Final
 
 from litequeue import exceptions, signals
@@ -18,6 +16,7 @@ from litequeue.worker import child
 from litequeue.worker.batch import Tickets
 from litequeue.worker.consumer import GIVE_BACK_AFTER
 from litequeue.worker.limits import MESSAGE, SOFT_SIGNAL, Deadline
+from litequeue.worker.waiting import wait_for
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -115,8 +114,11 @@ class PreforkPool:
         if self._worker.options.start_method == "forkserver":
             preload = ["litequeue.worker.child", *self._worker.loader.preload(), "litequeue.worker.zygote"]
             self._context.set_forkserver_preload(preload)
-        # It lets signals in while it starts, so it must not be started when they are blocked.
-        resource_tracker.ensure_running()
+        if os.name == "posix":
+            from multiprocessing import resource_tracker
+
+            # It lets signals in while it starts, so it must not be started when they are blocked.
+            resource_tracker.ensure_running()
         self._fill()
 
     def _fill(self) -> None:
@@ -172,7 +174,8 @@ class PreforkPool:
         """Wait for a child to come up, get stuck or die, and act on it."""
         now = clock.monotonic()
         times = [at for each in self._children for at in (each.look_at, each.deadline.next_at()) if at]
-        wait(self._sources(), max(0.0, min([now + timeout, *times]) - now))
+        sentinels = [each.process.sentinel for each in self._children]
+        wait_for(self._sockets(), sentinels, max(0.0, min([now + timeout, *times]) - now))
         now = clock.monotonic()
         for each in list(self._children):
             each.hear()
@@ -186,14 +189,14 @@ class PreforkPool:
                     self._worker.release(each.holder, each.tickets.draw_all())
         self._fill()
 
-    def _sources(self) -> list[Any]:
-        """What to wait for: a signal, a death, a word of a child, and the first ticket of a batch."""
-        sources: list[Any] = [self._worker.interrupt]
+    def _sockets(self) -> list[socket.socket]:
+        """What to wait for: a signal, a word of a child, and the first ticket of a batch."""
+        sockets = [self._worker.interrupt]
         for each in self._children:
-            sources += (each.process.sentinel, each.control)
+            sockets.append(each.control)
             if each.holder is not None and not each.look_at:
-                sources.append(each.tickets.reader)
-        return sources
+                sockets.append(each.tickets.reader)
+        return sockets
 
     def _check_start(self, each: Child, now: float) -> None:
         if now - each.started_at > self._worker.options.proc_alive_timeout:
