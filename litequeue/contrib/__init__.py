@@ -1,0 +1,1 @@
+"""Integrations that are not part of the core: testing, pydantic."""

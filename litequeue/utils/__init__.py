@@ -1,0 +1,1 @@
+"""Logging, node names, processor counts."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -99,6 +99,3 @@ class Loader(Protocol):
 
     def preload(self) -> list[str]:
         """Modules worth importing in the fork server, so that children share their memory."""
-
-
-Hook = Callable[..., None]
