@@ -74,6 +74,17 @@ def _bindings(statement: str) -> int:
     return max(int(number) for number in numbers) if any(numbers) else len(numbers)
 
 
+def test_no_room_of_the_store_hides_what_another_defines() -> None:
+    """The rooms become one class: a name that two of them give would silently mean one of the two."""
+    seen: dict[str, type] = {}
+    for owner in SQLiteStore.__mro__:
+        for name in vars(owner):
+            if owner is object or (name.startswith("__") and name.endswith("__")):
+                continue
+            assert name not in seen, f"{name} is in {seen[name].__name__} and in {owner.__name__}"
+            seen[name] = owner
+
+
 def test_the_lists_above_name_statements_that_exist() -> None:
     assert set(FULL_SCANS) | set(INDEXES) <= set(_statements())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import apsw
@@ -57,6 +57,34 @@ class Engine:
                 self._CHANGES_IN_MEMORY if self._database.memory else self._DATA_VERSION
             ).get
             return version
+
+    _LANES = "SELECT queue, name FROM litequeue_lanes"
+
+    def _lanes(self, connection: apsw.Connection, queues: Collection[str], names: Collection[str] | None) -> list[str]:
+        """Where the rows of `queues` are: the queues themselves, and what was put aside there under one of `names`
+        (None: under any name)."""
+        lanes = list(queues)
+        for queue, name in fetch(connection, self._LANES):
+            if queue in queues and (names is None or name in names):
+                lanes.append(queue + LANE_SEPARATOR + name)
+        return lanes
+
+    _ANY_READY = "SELECT 1 FROM litequeue_tasks WHERE state = 'ready' AND lane = ? LIMIT 1"
+
+    def _any_ready(
+        self, connection: apsw.Connection, queues: Collection[str], names: Collection[str] | None = None
+    ) -> bool:
+        """Whether something may be claimed there now; reads one index entry a lane."""
+        lanes = self._lanes(connection, queues, names)
+        return any(connection.execute(self._ANY_READY, (lane,)).get for lane in lanes)
+
+    # A row that is deleted takes its attempts along; its seq may be given again.
+    _DELETE_ATTEMPTS = "DELETE FROM litequeue_attempts WHERE seq = ?"
+
+    def _prune_at(self, now: float) -> float | None:
+        """When a row that the store itself ends at `now` may be deleted; None: never."""
+        retention = self._options.failure_retention
+        return None if retention is None else now + retention
 
     _IDLE_SLOTS = "SELECT port, idle, queues FROM litequeue_processes WHERE idle > 0 AND port IS NOT NULL"
 

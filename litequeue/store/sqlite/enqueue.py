@@ -106,10 +106,6 @@ class Enqueueing(Engine):
         self._sender.send_all({port for _, port in revoked if port})
         return tuple(task_id for task_id, _ in revoked)
 
-    def _prune_at(self, now: float) -> float | None:
-        retention = self._options.failure_retention
-        return None if retention is None else now + retention
-
     _FORGET_ENDED = """
         DELETE FROM litequeue_tasks
         WHERE id = ? AND state IN ('succeeded', 'failed', 'revoked', 'ignored')
@@ -124,14 +120,12 @@ class Enqueueing(Engine):
             for task_id in ids:
                 deleted = fetch(connection, self._FORGET_ENDED, (task_id,))
                 if deleted:
-                    connection.executemany(self._FORGET_ATTEMPTS, deleted)
+                    connection.executemany(self._DELETE_ATTEMPTS, deleted)
                     forgotten += 1
                 else:
                     connection.execute(self._FORGET_OPEN, (task_id,))
                     forgotten += connection.changes()
         return forgotten
-
-    _FORGET_ATTEMPTS = "DELETE FROM litequeue_attempts WHERE seq = ?"
 
     _PURGE_ATTEMPTS = """
         DELETE FROM litequeue_attempts WHERE seq IN (

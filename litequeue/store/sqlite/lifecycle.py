@@ -96,7 +96,6 @@ class Lifecycle(Engine):
     # Looking, before the door is taken
 
     _NEXT_AT = "SELECT min(run_at) FROM litequeue_tasks WHERE state = 'scheduled'"
-    _ANY_READY = "SELECT 1 FROM litequeue_tasks WHERE state = 'ready' AND lane = ? LIMIT 1"
 
     def _look(self, claimant: Claimant) -> tuple[float | None, bool]:
         """When the next row is due, and whether there may be something to claim now."""
@@ -104,8 +103,7 @@ class Lifecycle(Engine):
             next_at = connection.execute(self._NEXT_AT).get
             if next_at is not None and next_at <= clock.now():
                 return next_at, True
-            lanes = self._lanes(connection, claimant)
-            return next_at, any(connection.execute(self._ANY_READY, (lane,)).get for lane in lanes)
+            return next_at, self._any_ready(connection, claimant.queues, claimant.picker.names)
 
     # Claiming
 
@@ -127,16 +125,6 @@ class Lifecycle(Engine):
         later: float | None = connection.execute(self._NEXT_AT).get
         return later
 
-    _LANES = "SELECT queue, name FROM litequeue_lanes"
-
-    def _lanes(self, connection: apsw.Connection, claimant: Claimant) -> list[str]:
-        """Where this claimant looks: its queues, and what was put aside there under names that it knows."""
-        lanes = list(claimant.queues)
-        for queue, name in fetch(connection, self._LANES):
-            if queue in claimant.queues and name in claimant.picker.names:
-                lanes.append(queue + LANE_SEPARATOR + name)
-        return lanes
-
     _READY = f"""
         SELECT {", ".join(_CLAIMED_COLUMNS)} FROM litequeue_tasks
         WHERE state = 'ready' AND lane = ?
@@ -145,7 +133,7 @@ class Lifecycle(Engine):
 
     def _candidates(self, connection: apsw.Connection, claimant: Claimant) -> Iterator[tuple[Any, ...]]:
         """The ready rows in the order they are to be run, read one at a time."""
-        lanes = self._lanes(connection, claimant)
+        lanes = self._lanes(connection, claimant.queues, claimant.picker.names)
         if len(lanes) == 1:
             return iter(connection.execute(self._READY, (lanes[0],)))
         priority, seq = _ORDER
@@ -186,8 +174,7 @@ class Lifecycle(Engine):
             connection.executemany(self._ADD_LANE, {(row.queue, row.name) for row in aside})
         if expired:
             error = encode_exception(exceptions.TaskRevokedError("expired"))
-            retention = self._options.failure_retention
-            prune_at = None if retention is None else now + retention
+            prune_at = self._prune_at(now)
             connection.executemany(self._EXPIRE, ((error, now, prune_at, row.seq) for row in expired))
         return taken, aside, expired
 

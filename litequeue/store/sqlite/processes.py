@@ -13,7 +13,7 @@ from litequeue.core import clock, process
 from litequeue.core.failure import encode_exception
 from litequeue.core.records import NORMAL, Claimed, Identity, NewProcess, ProcessRecord, Rescued
 from litequeue.store.contract import Channel
-from litequeue.store.sqlite.engine import LANE_SEPARATOR, Engine, fetch, read_queues
+from litequeue.store.sqlite.engine import Engine, fetch, read_queues
 from litequeue.store.sqlite.wakeup import WorkChannel, bind
 
 _VACUUM_FREE_SHARE = 4  # incremental vacuum starts when a quarter of the file is free pages
@@ -107,8 +107,8 @@ class Processes(Engine):
 
     def _take_out(self, process_id: int, reason: str, max_deaths: int | None) -> Rescued:
         """Give back or fail what the process held, and delete it. Without `max_deaths` no death is counted."""
-        now, retention = clock.now(), self._options.failure_retention
-        prune_at = None if retention is None else now + retention
+        now = clock.now()
+        prune_at = self._prune_at(now)
         requeued: list[str] = []
         failed: list[str] = []
         ready: dict[str, int] = {}
@@ -171,7 +171,6 @@ class Processes(Engine):
 
     _PRUNABLE = "SELECT seq FROM litequeue_tasks WHERE prune_at IS NOT NULL AND prune_at <= ? ORDER BY prune_at LIMIT ?"
     _PRUNE = "DELETE FROM litequeue_tasks WHERE seq = ?"
-    _PRUNE_ATTEMPTS = "DELETE FROM litequeue_attempts WHERE seq = ?"
     _EXPIRED = """
         UPDATE litequeue_tasks
         SET state = 'revoked', custom_state = NULL, result = ?, result_serializer = 'error', result_compression = NULL,
@@ -184,14 +183,13 @@ class Processes(Engine):
 
     def prune(self, limit: int) -> int:
         """Delete up to `limit` rows past their retention, and revoke up to `limit` that expired unstarted."""
-        now, retention = clock.now(), self._options.failure_retention
+        now = clock.now()
         error = encode_exception(exceptions.TaskRevokedError("expired"))
         with self._database.write(NORMAL) as connection:
             rows = fetch(connection, self._PRUNABLE, (now, limit))
             connection.executemany(self._PRUNE, rows)
-            connection.executemany(self._PRUNE_ATTEMPTS, rows)
-            prune_at = None if retention is None else now + retention
-            expired = fetch(connection, self._EXPIRED, (error, now, prune_at, now, limit))
+            connection.executemany(self._DELETE_ATTEMPTS, rows)
+            expired = fetch(connection, self._EXPIRED, (error, now, self._prune_at(now), now, limit))
         self._sender.send_all({port for (port,) in expired if port})
         self._vacuum()
         return len(rows) + len(expired)
@@ -208,10 +206,7 @@ class Processes(Engine):
 
     # The safety net under the datagrams
 
-    _READY = "SELECT 1 FROM litequeue_tasks WHERE state = 'ready' AND lane = ? LIMIT 1"
     _DUE = "SELECT 1 FROM litequeue_tasks WHERE state = 'scheduled' AND run_at <= ? LIMIT 1"
-    _LANE_NAMES = "SELECT name FROM litequeue_lanes WHERE queue = ?"
-
     _FREE = "SELECT coalesce(sum(idle), 0) FROM litequeue_processes WHERE id = ?1 OR parent = ?1"
 
     def wake(self, holder: int, channel: Channel, queues: Sequence[str]) -> bool:
@@ -223,22 +218,13 @@ class Processes(Engine):
         channel.version_seen = version
         with self._database.read() as connection:
             free = connection.execute(self._FREE, (holder,)).get
-            if not free or not self._any_ready(connection, queues):
+            if not free or not (self._any_due(connection) or self._any_ready(connection, queues)):
                 return False
         self._sender.send(channel.port, free)
         return True
 
-    def _any_ready(self, connection: apsw.Connection, queues: Sequence[str], names: Collection[str] = ()) -> bool:
-        if connection.execute(self._DUE, (clock.now(),)).get:
-            return True
-        for queue in queues:
-            lanes = [queue]
-            for (name,) in fetch(connection, self._LANE_NAMES, (queue,)):
-                if not names or name in names:
-                    lanes.append(queue + LANE_SEPARATOR + name)
-            if any(connection.execute(self._READY, (lane,)).get for lane in lanes):
-                return True
-        return False
+    def _any_due(self, connection: apsw.Connection) -> bool:
+        return bool(connection.execute(self._DUE, (clock.now(),)).get)
 
     _RUNNING = "SELECT DISTINCT queue FROM litequeue_tasks WHERE state = 'running'"
 
@@ -246,7 +232,9 @@ class Processes(Engine):
         """Whether a row of `queues` is running, or ready or due for a worker that knows `names`."""
         with self._database.read() as connection:
             running = {queue for (queue,) in fetch(connection, self._RUNNING)}
-            return not running.isdisjoint(queues) or self._any_ready(connection, queues, names)
+            if not running.isdisjoint(queues) or self._any_due(connection):
+                return True
+            return self._any_ready(connection, queues, names)
 
     def connection_info(self) -> Mapping[str, Any]:
         """What a banner and a bug report show of the file."""
