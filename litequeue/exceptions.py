@@ -20,7 +20,9 @@
     │   ├── ContentDisallowed           a serializer that accept_content does not allow
     │   └── PayloadTooLarge
     ├── TaskPredicate                   raised inside a task to steer it
-    │   ├── Retry  Ignore  Reject
+    │   ├── Retry  Reject
+    │   ├── Ignore
+    │   │   └── Replaced                what Task.replace raises
     ├── TaskError
     │   ├── QueueNotFound  IncompleteStream  NotRegistered  AlreadyRegistered
     │   ├── TimeoutError                get() waited long enough
@@ -42,7 +44,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from litequeue.core.records import Rerun
+    from litequeue.core.records import Graft, Rerun
 
 
 class LiteQueueError(Exception):
@@ -193,9 +195,16 @@ class Retry(TaskPredicate):
             self.exc, self.excs = exc, None if exc is None else repr(exc)
         self.when = when
         self.is_eager = is_eager
-        self.sig = sig
+        self._sig = sig
         self.rerun = rerun
         super().__init__(message, self.excs, when)
+
+    @property
+    def sig(self) -> Any:
+        """The signature of the next try; it is made when somebody asks for it."""
+        if callable(self._sig) and not isinstance(self._sig, dict):
+            self._sig = self._sig()
+        return self._sig
 
     def humanize(self) -> str:
         """The delay in words: `in 3s` or `at 2030-01-01 …`."""
@@ -216,6 +225,14 @@ class Retry(TaskPredicate):
 
 class Ignore(TaskPredicate):
     """The task ends and keeps no result."""
+
+
+class Replaced(Ignore):
+    """The task becomes another one; `Task.replace` raises it."""
+
+    def __init__(self, message: str, graft: Graft) -> None:
+        self.graft = graft
+        super().__init__(message)
 
 
 class Reject(TaskPredicate):

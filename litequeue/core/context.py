@@ -17,6 +17,7 @@ _FIELDS: dict[str, Any] = {
     "task": None,
     "retries": 0,
     "attempt": 1,
+    "began": 0.0,
     "eta": None,
     "expires": None,
     "is_eager": False,
@@ -58,6 +59,9 @@ _FIELDS: dict[str, Any] = {
 }
 
 
+_LOOKED_UP = frozenset({"callbacks", "chain", "chord"})
+
+
 class Context:
     """What is known of the running task; called outside of a worker, every field has its default."""
 
@@ -68,7 +72,17 @@ class Context:
         """Let `make` give the fields that are not set, when one of them is first asked for: most tasks never ask."""
         self.__dict__["_fill"] = make
 
+    def look_up_later(self, look_up: Callable[[], dict[str, Any]]) -> None:
+        """Let `look_up` read `callbacks`, `chain` and `chord` from the file, when one of them is first asked for."""
+        self.__dict__["_look_up"] = look_up
+
     def __getattr__(self, name: str) -> Any:
+        if name in _LOOKED_UP and "_look_up" in self.__dict__:
+            # Kept apart from what the task sets itself: setting one of them to None changes what comes after it.
+            found = self.__dict__.setdefault("_looked_up", None)
+            if found is None:
+                found = self.__dict__["_looked_up"] = self.__dict__["_look_up"]()
+            return found[name]
         fill = self.__dict__.pop("_fill", None)
         if fill is not None:
             self.__dict__ = {**fill(), **self.__dict__}

@@ -88,6 +88,30 @@ def encode_exception(exc: BaseException, *, max_bytes: int | None = None) -> str
     return _least_record(exc)
 
 
+def encode_chord_error(failed_id: str, cause: str | bytes | None) -> str:
+    """The record of the ChordError of a body, made of the record of the member that failed. Never raises.
+
+    No class is looked up for it: this is called inside a transaction.
+    """
+    record: Any = None
+    with suppress(Exception):
+        record = json_codec.loads_with(_leave, cause.decode() if isinstance(cause, bytes) else cause or "null")
+    shown = _shown(record) if isinstance(record, dict) else "an exception that was not kept"
+    text = f"Dependency {failed_id} raised {shown}"
+    tree = {"type": "ChordError", "module": "litequeue.exceptions", "text": text, "args": [text]}
+    with suppress(Exception):
+        return json_codec.dumps_tree({**tree, "cause": record} if isinstance(record, dict) else tree)
+    return json_codec.dumps_tree(tree)
+
+
+def _shown(record: dict[str, Any]) -> str:
+    """The `repr()` that the exception of a record would have, as near as the record tells."""
+    args = record.get("args")
+    plain = isinstance(args, list) and all(isinstance(arg, (str, int, float, bool, type(None))) for arg in args)
+    inner = ", ".join(map(repr, args)) if plain and args is not None else repr(record.get("text"))
+    return _cut(f"{record.get('type')}({inner})", _SUMMARY_CHARS)
+
+
 def _least_record(exc: BaseException) -> str:
     try:
         name, module = _names_of(exc)

@@ -7,7 +7,7 @@ seconds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -20,6 +20,8 @@ DURABILITIES: Final = (FULL, NORMAL)
 
 ERROR: Final = "error"
 """The serializer name of an error record (`core.failure`)."""
+UPSTREAM: Final = "upstream"
+"""The serializer name of a result that is the id of the task whose failure ended this one before it began."""
 
 Stored = str | bytes
 """An encoded value: text where the serializer gives text and nothing compressed it, else bytes."""
@@ -65,7 +67,46 @@ class NewTask(NamedTuple):
     headers: str | None = None
     """The caller's own headers, a JSON object."""
     options: str | None = None
-    """What no query needs, a JSON object: shadow, argsrepr, kwargsrepr, properties, stamps, …"""
+    """What no query needs, a JSON object: shadow, argsrepr, kwargsrepr, properties, …"""
+    after: str | None = None
+    """The task or group that it waits for."""
+    edge: str | None = None
+    """How it hangs on that (`core.ties`): `then`, `link`, `body`, `error`."""
+    takes_input: int = 0
+    """1: the value of `after` is put before its arguments."""
+    countdown: float | None = None
+    """Seconds from its release to its start, for a row that waits."""
+    lifetime: float | None = None
+    """Seconds from its release to its expiry, for a row that waits."""
+    ties: int = 0
+    """What its end has to do for others: bits of `core.ties`."""
+    errbacks: str | None = None
+    """Its error callbacks, as `core.ties.write_errbacks` writes them."""
+    stamps: str | None = None
+    """Its stamps, a JSON object `{header: value or list of values}`."""
+
+
+class NewGroup(NamedTuple):
+    """A group to be enqueued with its members: it counts those that have not ended."""
+
+    id: str
+    size: int
+    """How many members it has; each carries its `group_id` and a `group_index`."""
+    group_id: str | None = None
+    """The outer group that this group is one part of."""
+    group_index: int | None = None
+    tolerant: int = 0
+    """1: what waits for it runs also when members failed, with their exceptions in place of values."""
+    root_id: str | None = None
+    parent_id: str | None = None
+
+
+class NewCanvas(NamedTuple):
+    """Tasks and groups that hang on each other; they are written together, or not at all."""
+
+    tasks: Iterable[NewTask]
+    """In the order in which they are to start. May be gone through more than once, and runs no code of the caller's."""
+    groups: Sequence[NewGroup] = ()
 
 
 class Claimed(NamedTuple):
@@ -93,6 +134,14 @@ class Claimed(NamedTuple):
     reply_port: int | None
     headers: str | None
     options: str | None
+    after: str | None
+    edge: str | None
+    takes_input: int
+    countdown: float | None
+    lifetime: float | None
+    ties: int
+    errbacks: str | None
+    stamps: str | None
     enqueued_at: float
     attempt: int
     """1 for the first claim. With the holder it fences every settle: who held an earlier attempt changes nothing."""
@@ -123,10 +172,35 @@ class Rerun(NamedTuple):
     ignore_result: int | None = None
 
 
+Value = Encoded | None | tuple["Value", ...]
+"""What a node gave: the value of a task (an error record where it failed), None where it kept none, or those of the
+members of a group."""
+
+
+class Input(NamedTuple):
+    """What a claimed row gets from the node that it waited for."""
+
+    value: Value = None
+    failed: TaskRecord | None = None
+    """The task that failed, for an error callback."""
+
+
+class Graft(NamedTuple):
+    """What a running task changes of the canvas around it; written with its end, or not at all."""
+
+    become: NewTask | None = None
+    """The task that its row becomes (`Task.replace`); the row keeps its id, its place and its ties."""
+    canvas: NewCanvas = NewCanvas(())
+    """New rows. A task or group among them that names the row's own group, without an index, joins that group."""
+    stop: tuple[str, ...] = ()
+    """What hangs on this task by one of these edges (`core.ties`) is not to run."""
+
+
 class Outcome(NamedTuple):
     """How one attempt ended.
 
-    `state` is a terminal state, or `scheduled`/`ready` for a retry or a requeue (`rerun` then says what changes).
+    `state` is a terminal state, or `scheduled`/`ready` for a retry or a requeue (`rerun` then says what changes), or
+    `waiting`/`scheduled`/`ready` for a row that becomes another task (`graft`).
     `result` is the encoded value of a success, and the error record (`core.failure`) of everything else.
     """
 
@@ -138,6 +212,7 @@ class Outcome(NamedTuple):
     prune_at: float | None = None
     """When the finished row may be deleted; None: never."""
     rerun: Rerun | None = None
+    graft: Graft | None = None
 
 
 class Settled(NamedTuple):
@@ -184,6 +259,16 @@ class TaskRecord:
     origin: str | None
     headers: str | None
     options: str | None
+    after: str | None
+    """The task or group that it waits for, or waited for."""
+    edge: str | None
+    """How it hangs on that (`core.ties`)."""
+    takes_input: bool
+    countdown: float | None
+    lifetime: float | None
+    ties: int
+    errbacks: str | None
+    stamps: str | None
     enqueued_at: float
     attempt: int
     deaths: int
@@ -197,6 +282,153 @@ class TaskRecord:
     result_serializer: str | None
     result_compression: str | None
     traceback: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GroupRecord:
+    """Everything the file knows of one group."""
+
+    id: str
+    size: int
+    remaining: int
+    """How many of its members have not ended."""
+    failed_id: str | None
+    """The task whose failure was the first among its members'."""
+    tolerant: bool
+    group_id: str | None
+    """The outer group that it is one part of."""
+    group_index: int | None
+    root_id: str | None
+    parent_id: str | None
+    created_at: float
+    finished_at: float | None
+    """When the last of its members ended."""
+
+
+class Node(NamedTuple):
+    """A task as a node of its canvas: what a drawing needs."""
+
+    id: str
+    name: str
+    state: str
+    custom_state: str | None
+    retries: int
+    parent_id: str | None
+    group_id: str | None
+    group_index: int | None
+    after: str | None
+    edge: str | None
+
+
+class NewEntry(NamedTuple):
+    """An entry of the schedule, as it is written by who knows the app; the field order is that of the columns."""
+
+    name: str
+    """Unique in the file."""
+    schedule: str
+    """When: JSON, as `litequeue.schedules.schedule_to_json` gives it."""
+    call: str
+    """What: a task without an id, as `core.ties.write_errbacks` writes one."""
+    owner: str | None = None
+    """The app whose code declares it; None: it was added at run time."""
+    enabled: int = 1
+    timezone: str | None = None
+    catchup: str = "last"
+    """What becomes of instants that nobody was there for: `none`, `last`, `all`."""
+    catchup_window: float | None = None
+    """Seconds: instants older than that are not caught up with."""
+    overlap: str = "allow"
+    """What becomes of an instant whose predecessor's task has not ended: `allow`, `skip`, `queue`."""
+    jitter: float = 0.0
+    """Seconds: the most by which a start is put off."""
+    start_at: float | None = None
+    end_at: float | None = None
+    max_runs: int | None = None
+    anchor: float = 0.0
+    """From when an interval counts."""
+    next_instant: float | None = None
+    """The instant that is due next; None: never again."""
+    next_at: float | None = None
+    """When that is to be fired, jitter included."""
+
+
+class Entry(NamedTuple):
+    """An entry of the schedule as the file has it; the field order is that of the columns."""
+
+    name: str
+    schedule: str
+    call: str
+    owner: str | None
+    enabled: int
+    timezone: str | None
+    catchup: str
+    catchup_window: float | None
+    overlap: str
+    jitter: float
+    start_at: float | None
+    end_at: float | None
+    max_runs: int | None
+    anchor: float
+    next_instant: float | None
+    next_at: float | None
+    revision: int
+    """Grows with every change of what the entry is; who fires an older one changes nothing."""
+    last_run_at: float | None
+    """The instant that was fired last."""
+    total_run_count: int
+    skipped: int
+    """How many instants were not fired: overlap, or caught up with by a later one."""
+    error: str | None
+    """Why the entry cannot be fired; None: it can."""
+
+
+class Firing(NamedTuple):
+    """What a scheduler makes of an entry that is due."""
+
+    name: str
+    revision: int
+    instant: float | None
+    """The `next_instant` that the scheduler saw: if it is another by now, somebody else has fired it."""
+    tasks: Sequence[tuple[float, NewTask]]
+    """The tasks to enqueue, each with the instant that it stands for; none: the instants are skipped."""
+    next_instant: float | None
+    next_at: float | None
+    skipped: int = 0
+    error: str | None = None
+
+
+class Fired(NamedTuple):
+    """What became of a firing."""
+
+    name: str
+    ids: tuple[str, ...]
+    """The tasks that were enqueued."""
+    skipped: int
+    """How many instants were skipped because the task of an earlier one has not ended."""
+
+
+class Synchronised(NamedTuple):
+    """What the entries of an app's code changed in the file: names."""
+
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+class Canvas(NamedTuple):
+    """Everything that hangs on one another, as it stands; tasks in the order they were enqueued."""
+
+    tasks: tuple[Node, ...]
+    groups: tuple[GroupRecord, ...]
+    complete: bool
+    """Whether that is all of it; False: there was more than the caller asked for."""
+
+
+class Member(NamedTuple):
+    """One part of a group, or one thing that a task called."""
+
+    id: str
+    is_group: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,10 +1,13 @@
 """The engine's states of a row, and the moves between them.
 
     waiting ──► ready ◄──► scheduled ◄─┐
-                 │ ▲                   │ retry
-           claim │ │ release, rescue   │
-                 ▼ │                   │
-               running ────────────────┴──► succeeded | failed | revoked | ignored
+       ▲         │ ▲                   │ retry
+       │   claim │ │ release, rescue   │
+       │         ▼ │                   │
+       └────── running ────────────────┴──► succeeded | failed | revoked | ignored
+      replace
+
+A row that waits ends without having run when what it waits for failed, was revoked, or ended ignored.
 
 `litequeue.states` has the names Celery users know; `celery_state` derives them, they are never stored beside these.
 """
@@ -33,10 +36,10 @@ OPEN: Final = frozenset({WAITING, SCHEDULED, READY})
 TERMINAL: Final = frozenset({SUCCEEDED, FAILED, REVOKED, IGNORED})
 
 MOVES: Final[dict[str, frozenset[str]]] = {
-    WAITING: frozenset({READY, SCHEDULED, FAILED, REVOKED}),
+    WAITING: frozenset({READY, SCHEDULED, FAILED, REVOKED, IGNORED}),
     SCHEDULED: frozenset({READY, REVOKED}),
     READY: frozenset({RUNNING, REVOKED}),
-    RUNNING: frozenset({READY, SCHEDULED, SUCCEEDED, FAILED, REVOKED, IGNORED}),
+    RUNNING: frozenset({WAITING, READY, SCHEDULED, SUCCEEDED, FAILED, REVOKED, IGNORED}),
     SUCCEEDED: frozenset(),
     FAILED: frozenset(),
     REVOKED: frozenset(),

@@ -25,7 +25,10 @@ class LocalZone(tzinfo):
 
     def fromutc(self, moment: datetime) -> datetime:
         """Local time of a time in UTC."""
-        return moment.replace(tzinfo=utc).astimezone().replace(tzinfo=self)
+        aware = moment.replace(tzinfo=utc).astimezone()
+        naive = aware.replace(tzinfo=None)
+        # The hour that a clock shows twice: it is the second where the first would have another distance to UTC.
+        return naive.replace(tzinfo=self, fold=naive.astimezone().utcoffset() != aware.utcoffset())
 
     def __repr__(self) -> str:
         return "<LocalZone>"

@@ -16,14 +16,24 @@ from typing import Any, Protocol
 from litequeue.core.records import (
     FULL,
     AttemptRecord,
+    Canvas,
     Claimed,
     Encoded,
+    Entry,
+    Fired,
+    Firing,
+    GroupRecord,
+    Input,
+    Member,
+    NewCanvas,
+    NewEntry,
     NewProcess,
     NewTask,
     Outcome,
     ProcessRecord,
     Rescued,
     Settled,
+    Synchronised,
     TaskRecord,
     Ticket,
 )
@@ -100,11 +110,28 @@ class Enqueuer(Protocol):
         Returns when the rows survive what `durability` (else the store's) promises; then wakes idle workers.
         """
 
+    def enqueue_canvas(self, canvas: NewCanvas, durability: str | None = None) -> None:
+        """Write the tasks and groups of `canvas` in one transaction, or none of them; errors as in `enqueue`.
+
+        A task that waits for nothing is ready, or scheduled; the others wait for the node they name.
+        """
+
+    def attach(self, task_id: str, canvas: NewCanvas, errbacks: Sequence[NewTask] = ()) -> bool:
+        """Write `canvas`, whose rows may wait for the task `task_id` that the file has already, and add `errbacks` to
+        that task's. If it has ended, they are released, or end with it, at once. False: the file does not have it."""
+
     def record(self, task: NewTask, outcome: Outcome) -> None:
         """Write a task that was run in place, ended as `outcome` says. DuplicateTaskError: the id is there already."""
 
     def revoke(self, ids: Sequence[str], reason: str = "revoked") -> tuple[str, ...]:
-        """Make every task of `ids` that has not started REVOKED; returns those ids. The others are left as they are."""
+        """Make every task of `ids` that has not started REVOKED, with what waits for it; of a group, each member.
+
+        Returns the ids of what was revoked. What has started is left as it is.
+        """
+
+    def revoke_stamped(self, headers: Mapping[str, Sequence[Any]], reason: str = "revoked") -> tuple[str, ...]:
+        """Revoke every task that has one of these values under one of these stamped headers, and has not started; and
+        every such task that is enqueued from now on. Returns the ids of those that were there."""
 
     def forget(self, ids: Sequence[str]) -> int:
         """Delete the rows of `ids` that have ended, and drop the result of those that have not when they end."""
@@ -131,8 +158,23 @@ class Viewer(Protocol):
     def states(self, ids: Sequence[str]) -> dict[str, str]:
         """The engine state of each of `ids` that the file has."""
 
-    def children(self, task_id: str) -> list[str]:
-        """The ids of the tasks that the task `task_id` enqueued, oldest first."""
+    def tasks(self, ids: Sequence[str]) -> list[TaskRecord]:
+        """Those of `ids` that the file has, in no certain order; read in one statement for some hundred."""
+
+    def group(self, group_id: str) -> GroupRecord | None:
+        """The group, or None when the file has never seen the id (or has pruned it)."""
+
+    def members(self, group_id: str) -> list[Member]:
+        """The parts of a group, in the order of their slots."""
+
+    def followers(self, node_id: str) -> list[TaskRecord]:
+        """The tasks that wait for, or waited for, the task or group `node_id`, oldest first."""
+
+    def canvas(self, node_id: str, limit: int = 1000) -> Canvas:
+        """What hangs on the task or group `node_id`, directly or not, at most `limit` tasks, nearest first."""
+
+    def children(self, task_id: str) -> list[Member]:
+        """What the task `task_id` called, oldest first: tasks, and the groups that tasks of it are members of."""
 
     def attempts(self, task_id: str) -> list[AttemptRecord]:
         """The attempts of the task that did not succeed, oldest first."""
@@ -169,6 +211,9 @@ class Claimer(Protocol):
         Every outcome is fenced by (holder, attempt): one that this process no longer holds changes nothing and comes
         back in `lost`.
         """
+
+    def inputs(self, claimed: Claimed) -> Input:
+        """What a claimed row gets from the node that it waited for."""
 
     def release(self, holder: int, tickets: Iterable[Ticket]) -> int:
         """Give back claims that were not started; they keep their place in the queue and count no attempt."""
@@ -212,6 +257,9 @@ class Supervisor(Protocol):
     def prune(self, limit: int) -> int:
         """Delete up to `limit` rows past their retention, revoke up to `limit` that expired unstarted; how many."""
 
+    def vacuum(self) -> bool:
+        """Give some free pages of the file back to the disk where they are many; False: there was nothing to give."""
+
     def busy(self, queues: Sequence[str], names: Collection[str]) -> bool:
         """Whether a row of `queues` is running, or ready or due for a worker that knows `names`."""
 
@@ -220,7 +268,49 @@ class Supervisor(Protocol):
         worker `holder`, wake them. The safety net under lost datagrams."""
 
 
-class Store(Enqueuer, Viewer, Claimer, Supervisor, Protocol):
+class Scheduler(Protocol):
+    """What fires the entries of the schedule, and those who change them; any number may run at once."""
+
+    def schedules(self) -> list[Entry]:
+        """Every entry, by name."""
+
+    def schedule(self, name: str) -> Entry | None:
+        """The entry, or None when there is none of that name."""
+
+    def due_schedules(self, now: float, limit: int) -> list[Entry]:
+        """Up to `limit` enabled entries that are to be fired by `now`, the longest due first."""
+
+    def next_schedule_at(self) -> float | None:
+        """When the next enabled entry is to be fired; None: never."""
+
+    def put_schedule(self, entry: NewEntry, revision: int | None = None) -> bool:
+        """Add an entry, or with `revision` change the one that has it; what it ran so far stays known.
+
+        False: there is one of that name already, or it is not at that revision any more. Wakes the schedulers.
+        """
+
+    def enable_schedule(self, name: str, enabled: bool, next_instant: float | None, next_at: float | None) -> bool:
+        """Let the entry be fired, next at `next_at`, or not any more. False: there is none. Wakes the schedulers."""
+
+    def remove_schedule(self, name: str) -> bool:
+        """Delete the entry; tasks that it has enqueued stay. False: there is none. Wakes the schedulers."""
+
+    def sync_schedules(self, owner: str, entries: Sequence[NewEntry]) -> Synchronised:
+        """Make the entries of `owner` those of its code, in one transaction: add, change, remove.
+
+        An entry whose schedule, time zone and bounds are as they were keeps when it is due next; one that was disabled
+        at run time stays so.
+        """
+
+    def fire(self, firings: Sequence[Firing]) -> list[Fired]:
+        """Enqueue the tasks of due entries and say when each is due next, in one transaction.
+
+        An entry that another scheduler has fired, or that was changed, since `firing` was made is left out of the
+        answer, and nothing of it is written.
+        """
+
+
+class Store(Enqueuer, Viewer, Claimer, Supervisor, Scheduler, Protocol):
     """One open queue; safe to use from every thread of the process that opened it."""
 
     path: str

@@ -125,7 +125,7 @@ class Consumer:
                 self.settle_now(0.0)
             limited = limiter.begin(claimed)
             started = time.perf_counter()
-            outcome = run(claimed)
+            outcome = run(claimed) if not claimed.takes_input else self._run_with_input(claimed)
             if limited:
                 limiter.end()
             learn(claimed.name, time.perf_counter() - started)
@@ -134,6 +134,14 @@ class Consumer:
             if self._tasks_left is not None:
                 self._tasks_left -= 1
                 self._stopping = self._stopping or self._tasks_left <= 0
+
+    def _run_with_input(self, claimed: Claimed) -> Outcome:
+        """Run a task that takes the value of what it waited for."""
+        try:
+            given = self._store.inputs(claimed)
+        except exceptions.InvalidTaskError as error:
+            return self.executor.refuse(claimed, error)
+        return self.executor.run(claimed, given)
 
     def _wait(self, next_at: float | None) -> None:
         timeout = IDLE_WAIT if next_at is None else min(IDLE_WAIT, max(0.0, next_at - clock.now()))

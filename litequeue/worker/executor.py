@@ -21,7 +21,9 @@ from litequeue import exceptions, signals
 from litequeue.core import clock, state
 from litequeue.core.context import Context, current_tasks
 from litequeue.core.failure import ExceptionInfo, encode_exception
-from litequeue.core.records import ERROR, Claimed, Encoded, Outcome, Rerun
+from litequeue.core.records import ERROR, Claimed, Encoded, Input, Outcome, Rerun
+from litequeue.core.ties import FEEDS, LEADS, MEMBER
+from litequeue.worker.inputs import errbacks_of, follow_ups, graft_of, stamps_of, taken_from
 
 if TYPE_CHECKING:
     import asyncio
@@ -56,14 +58,19 @@ class Executor:
         self.terminable = False
         """Whether a signal handler ends the worker by raising WorkerTerminate inside the task (pool solo)."""
 
-    def run(self, claimed: Claimed, *, eager: bool = False) -> Outcome:
-        """Run the task of `claimed` in this thread, and say how it ended. Raises only what ends the process."""
+    def run(self, claimed: Claimed, given: Input | None = None, *, eager: bool = False) -> Outcome:
+        """Run the task of `claimed` in this thread, and say how it ended. Raises only what ends the process.
+
+        `given` is what the claim gets from the node that it waited for.
+        """
         task = self._registry[claimed.name]
         try:
             args, kwargs = self._decode_call(claimed.payload, claimed.serializer, claimed.compression)
+            if claimed.takes_input and given is not None:
+                args = [*taken_from(given, task.takes_error, self._runtime), *args]
             request = self._request(claimed, args, kwargs, eager)
         except Exception as error:
-            return self._unreadable(claimed, error)
+            return self.refuse(claimed, error)
         run = Run(task, claimed, request, args, kwargs)
         stack = task.request_stack
         stack.push(request)
@@ -106,9 +113,9 @@ class Executor:
             if value.__class__ is CoroutineType:
                 value = self._await(value)
             self.interruptible = False
-            if "pending_retry" in request.__dict__:
-                raise request.pending_retry
-            outcome = self._success(claimed, value)
+            if "pending" in request.__dict__:
+                raise request.pending
+            outcome = self._success(run, value)
         except BaseException as error:
             self.interruptible = False
             value = error
@@ -129,12 +136,13 @@ class Executor:
 
     def _raised(self, run: Run, error: BaseException) -> Outcome:
         """What the exception means; raises it again when it ends the process."""
-        pending = run.request.__dict__.get("pending_retry")
-        if pending is not None:  # retry() was called, and its exception caught or replaced: it counts all the same
-            return self._retried(run, pending)
+        # retry() or replace() was called, and its exception caught or replaced by another: it counts all the same.
+        error = run.request.__dict__.get("pending", error)
         match error:
             case exceptions.Retry():
                 return self._retried(run, error)
+            case exceptions.Replaced():
+                return self._replaced(run, error)
             case exceptions.Ignore():
                 prune_at = self._prune_at(self._runtime.success_retention)
                 return Outcome(run.claimed, state.IGNORED, clock.now(), prune_at=prune_at)
@@ -147,10 +155,23 @@ class Executor:
             case _:
                 return self._failed(run, error)
 
-    def _success(self, claimed: Claimed, value: Any) -> Outcome:
-        result = None if claimed.ignore_result else self._runtime.result_codec.encode(value, what="result")
+    def _success(self, run: Run, value: Any) -> Outcome:
+        claimed = run.claimed
+        wanted = not claimed.ignore_result or claimed.ties & (FEEDS | MEMBER)
+        result = self._runtime.result_codec.encode(value, what="result") if wanted else None
         now, retention = clock.now(), self._runtime.success_retention
-        return Outcome(claimed, state.SUCCEEDED, now, result, None, None if retention is None else now + retention)
+        prune_at = None if retention is None else now + retention
+        graft = graft_of(run.request) if claimed.ties else None
+        return Outcome(claimed, state.SUCCEEDED, now, result, None, prune_at, None, graft)
+
+    def _replaced(self, run: Run, replaced: exceptions.Replaced) -> Outcome:
+        claimed, become = run.claimed, replaced.graft.become
+        assert become is not None, "replace() makes it"
+        logger.info("Task %s[%s] replaced by %s", claimed.name, claimed.id, become.name, extra=record_data(run.request))
+        now = clock.now()
+        later = become.run_at is not None and become.run_at > now
+        state_next = state.WAITING if become.after is not None else state.SCHEDULED if later else state.READY
+        return Outcome(claimed, state_next, now, graft=replaced.graft)
 
     def _after_success(self, run: Run, value: Any, runtime: float) -> None:
         """The result stands; a handler that raises is logged and changes nothing."""
@@ -189,7 +210,8 @@ class Executor:
             )
         if "after_return" in task.overrides:
             self._guard(run, task.after_return, "FAILURE", error, claimed.id, args, kwargs, einfo)
-        kept = not claimed.ignore_result or task.store_errors_even_if_ignored
+        # Whoever waits for this task is told why it failed, also where no result is wanted.
+        kept = not claimed.ignore_result or bool(claimed.ties) or task.store_errors_even_if_ignored
         return self._failure(claimed, error, kept, einfo)
 
     def _failure(
@@ -229,7 +251,7 @@ class Executor:
         error = Encoded(encode_exception(reject), ERROR)
         return Outcome(claimed, state.READY, clock.now(), error, rerun=Rerun())
 
-    def _unreadable(self, claimed: Claimed, error: Exception) -> Outcome:
+    def refuse(self, claimed: Claimed, error: Exception) -> Outcome:
         """A row that cannot be read is FAILURE with its reason; the worker goes on."""
         logger.error("Task %s[%s] cannot be run: %s", claimed.name, claimed.id, error)
         if signals.task_rejected.receivers:
@@ -249,11 +271,14 @@ class Executor:
             is_eager=eager,
             called_directly=False,
             fence=(self._holder, claimed.attempt),
+            began=clock.now(),
         )
         if claimed.options or claimed.headers:
             request.__dict__ = {**self._fields(claimed), **request.__dict__}
         else:
             request.fill_later(functools.partial(self._fields, claimed))
+        if claimed.ties & (LEADS | MEMBER):
+            request.look_up_later(functools.partial(follow_ups, claimed, self._runtime.store, self._decode_call))
         return request
 
     def _fields(self, claimed: Claimed) -> dict[str, Any]:
@@ -280,7 +305,7 @@ class Executor:
                 "exchange": "",
                 "routing_key": claimed.queue,
                 "priority": claimed.priority,
-                "redelivered": claimed.attempt > claimed.retries + 1,
+                "redelivered": claimed.attempt > claimed.retries + 1 + options.pop("attempts_before", 0),
             },
             "time_limit": claimed.time_limit,
             "soft_time_limit": claimed.soft_time_limit,
@@ -291,6 +316,8 @@ class Executor:
             "headers": headers,
             "correlation_id": claimed.id,
             "ignore_result": bool(claimed.ignore_result),
+            "errbacks": errbacks_of(claimed, self._decode_call),
+            **stamps_of(claimed),
             "serializer": claimed.serializer,
             "compression": claimed.compression,
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,6 +23,8 @@ class Runnable(Protocol):
     throws: tuple[type[BaseException], ...]
     """Expected errors: logged as INFO without a traceback."""
     request_stack: RequestStack
+    takes_error: bool
+    """As an error callback it is called with (request, exception, traceback), not with the id of the failed task."""
     overrides: frozenset[str]
     """Which of `before_start on_success on_failure on_retry after_return __call__` the task defines itself."""
 
@@ -33,6 +35,16 @@ class Runnable(Protocol):
     def on_failure(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None: ...
     def on_retry(self, exc: BaseException | None, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None: ...
     def after_return(self, status: str, retval: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None: ...
+
+
+class Beat(Protocol):
+    """A scheduler of entries that runs beside the pool (`litequeue.beat.Service`)."""
+
+    def start(self, embedded_process: bool = False) -> None:
+        """Fire what is due until `stop` is called; StoreLost: the file cannot be used any more."""
+
+    def stop(self, wait: bool = False) -> None:
+        """End it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +64,8 @@ class Runtime:
     failure_retention: float | None
     """Seconds a failure is kept; None: for ever."""
     max_deaths: int = 3
+    make_beat: Callable[..., Beat] | None = None
+    """Makes the scheduler of a worker, given its `hostname` and its process number as `parent`; None: there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +79,8 @@ class WorkerOptions:
     concurrency: int = 1
     burst: bool = False
     """Stop when nothing is ready, running or due."""
+    beat: bool = False
+    """Fire the entries of the schedule too."""
     max_tasks_per_child: int | None = None
     max_memory_per_child: int | None = None
     """Kilobytes of resident memory, measured after each task."""

@@ -30,6 +30,7 @@ from litequeue.worker.duties.heartbeat import Heartbeat
 from litequeue.worker.duties.poller import Poller
 from litequeue.worker.duties.pruner import Pruner
 from litequeue.worker.duties.rescuer import Rescuer, report
+from litequeue.worker.duties.ticker import Ticker
 from litequeue.worker.limits import Without, check_pool
 from litequeue.worker.logs import LogReceiver
 from litequeue.worker.picker import BatchPicker
@@ -171,6 +172,8 @@ class Worker:
             Pruner(store, options.prune_batch, options.prune_interval),
             Poller(store, self.holder, self.channel, options.queues, options.poll_interval),
         ]
+        if options.beat and self.runtime.make_beat is not None:
+            duties.append(Ticker(self.runtime.make_beat(hostname=options.node, parent=self.holder)))
         if options.burst:
             duties.append(Burst(store, options.queues, self.runtime.registry.keys(), lambda: self._note("SIGTERM")))
         return duties

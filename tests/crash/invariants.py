@@ -13,12 +13,23 @@ import apsw
 
 from litequeue.core import state
 
-TABLES = ("litequeue_meta", "litequeue_tasks", "litequeue_attempts", "litequeue_lanes", "litequeue_processes")
+TABLES = (
+    "litequeue_meta",
+    "litequeue_tasks",
+    "litequeue_groups",
+    "litequeue_stamps",
+    "litequeue_revoked_stamps",
+    "litequeue_attempts",
+    "litequeue_lanes",
+    "litequeue_processes",
+)
 
 
 def _names(states: object) -> str:
     return ", ".join(f"'{name}'" for name in sorted(states))  # type: ignore[call-overload]
 
+
+_STARTED = {state.READY, state.SCHEDULED, state.RUNNING, state.SUCCEEDED}
 
 RULES = {
     "a row is in a state that exists": f"SELECT id FROM litequeue_tasks WHERE state NOT IN ({_names(state.ALL)})",
@@ -34,9 +45,9 @@ RULES = {
     "a row has an end exactly when it has ended": f"""
         SELECT id FROM litequeue_tasks WHERE (state IN ({_names(state.TERMINAL)})) <> (finished_at IS NOT NULL)
     """,
-    "a failure keeps its error": """
+    "a failure keeps its error, or the id of the task that it failed with": """
         SELECT id FROM litequeue_tasks WHERE state IN ('failed', 'revoked') AND (
-            result IS NULL OR result_serializer IS NOT 'error')
+            result IS NULL OR result_serializer IS NULL OR result_serializer NOT IN ('error', 'upstream'))
     """,
     "a scheduled row has a time": "SELECT id FROM litequeue_tasks WHERE state = 'scheduled' AND run_at IS NULL",
     "deaths are attempts": "SELECT id FROM litequeue_tasks WHERE deaths > attempt OR deaths < 0",
@@ -53,6 +64,56 @@ RULES = {
     """,
     "a child has a supervisor or had one": """
         SELECT id FROM litequeue_processes WHERE role NOT IN ('worker', 'child') OR (role = 'child' AND parent IS NULL)
+    """,
+    "nothing waits for a task that has ended": f"""
+        SELECT row.id FROM litequeue_tasks row JOIN litequeue_tasks node ON node.id = row.after
+        WHERE row.state = 'waiting' AND node.state IN ({_names(state.TERMINAL)})
+    """,
+    "nothing waits for a group that has ended": """
+        SELECT row.id FROM litequeue_tasks row JOIN litequeue_groups node ON node.id = row.after
+        WHERE row.state = 'waiting' AND node.remaining <= 0
+    """,
+    "what a row waits for is there": """
+        SELECT id FROM litequeue_tasks row WHERE state = 'waiting' AND (
+            after IS NULL OR NOT EXISTS (SELECT 1 FROM litequeue_tasks WHERE id = row.after)
+            AND NOT EXISTS (SELECT 1 FROM litequeue_groups WHERE id = row.after))
+    """,
+    "a task that is waited for knows it, and keeps what is taken from it": """
+        SELECT row.id FROM litequeue_tasks row JOIN litequeue_tasks node ON node.id = row.after
+        WHERE row.state = 'waiting' AND (node.ties & 2 = 0 OR row.takes_input AND node.ties & 1 = 0)
+    """,
+    "a row starts only after the task that it waited for has succeeded": f"""
+        SELECT row.id FROM litequeue_tasks row JOIN litequeue_tasks node ON node.id = row.after
+        WHERE row.edge <> 'error' AND node.state <> 'succeeded' AND row.state IN ({_names(_STARTED)})
+    """,
+    "a row starts only after the group that it waited for has ended well": f"""
+        SELECT row.id FROM litequeue_tasks row JOIN litequeue_groups node ON node.id = row.after
+        WHERE row.state IN ({_names(_STARTED)})
+            AND (node.remaining > 0 OR node.failed_id IS NOT NULL AND NOT node.tolerant)
+    """,
+    "a group counts its members that have not ended": f"""
+        SELECT id, remaining, size FROM litequeue_groups g WHERE remaining < 0 OR remaining > size OR remaining <> (
+            SELECT count(*) FROM litequeue_tasks
+            WHERE group_id = g.id AND ties & 4 AND state NOT IN ({_names(state.TERMINAL)})
+        ) + (SELECT count(*) FROM litequeue_groups WHERE group_id = g.id AND remaining > 0)
+    """,
+    "a group has an end exactly when its members have ended": """
+        SELECT id FROM litequeue_groups WHERE (remaining = 0) <> (finished_at IS NOT NULL)
+    """,
+    "a slot of a group is one member's": """
+        SELECT g.id, slot FROM litequeue_groups g JOIN (
+            SELECT group_id, group_index AS slot FROM litequeue_tasks WHERE ties & 4
+            UNION ALL SELECT group_id, group_index FROM litequeue_groups) AS part ON part.group_id = g.id
+        GROUP BY g.id, slot HAVING count(*) > 1 OR slot IS NULL OR slot < 0 OR slot >= g.size
+    """,
+    "an error callback follows a task that failed by itself, and no more often than it is written there": """
+        SELECT node.id FROM litequeue_tasks row JOIN litequeue_tasks node ON node.id = row.after
+        WHERE row.edge = 'error' GROUP BY node.id
+        HAVING node.state <> 'failed' OR node.result_serializer IS 'upstream'
+            OR count(*) > coalesce(json_array_length(node.errbacks), 0)
+    """,
+    "a stamp belongs to a row": """
+        SELECT seq FROM litequeue_stamps WHERE seq NOT IN (SELECT seq FROM litequeue_tasks WHERE stamps IS NOT NULL)
     """,
 }
 """Each rule with the statement that finds the rows which break it."""

@@ -6,7 +6,7 @@ import pytest
 
 from litequeue import exceptions
 from litequeue.core import clock, state
-from litequeue.core.records import Encoded
+from litequeue.core.records import Encoded, Member
 from tests.store.conftest import Driver, Takes, succeed
 
 
@@ -76,7 +76,7 @@ def test_queues_are_merged_by_priority_and_age(driver: Driver) -> None:
 
 
 def test_a_task_is_not_claimed_before_its_time(driver: Driver) -> None:
-    due = clock.now() + 0.05
+    due = clock.now() + 0.3
     (task_id,) = driver.enqueue(driver.new(run_at=due))
     assert driver.state(task_id) == state.SCHEDULED
     claimant = driver.claimant()
@@ -181,7 +181,7 @@ def test_a_custom_state_is_shown_until_the_next_move(driver: Driver) -> None:
 
 def test_children_are_told_in_order(driver: Driver) -> None:
     ids = driver.enqueue(*(driver.new(parent_id="father") for _ in range(3)))
-    assert driver.store.children("father") == list(ids)
+    assert driver.store.children("father") == [Member(task_id, False) for task_id in ids]
     assert driver.store.children(ids[0]) == []
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import weakref
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Final
 
 import apsw
 
+from litequeue import exceptions
+from litequeue.core.records import DURABILITIES, NewGroup, NewTask, TaskRecord
 from litequeue.store.contract import StoreOptions
 from litequeue.store.sqlite.connection import Database
 from litequeue.store.sqlite.migrations import prepare
@@ -30,6 +33,33 @@ def read_queues(text: str) -> tuple[str, ...]:
         return tuple(map(str, json.loads(text)))
     except (TypeError, ValueError):
         return ()
+
+
+_TASK_FIELDS: Final = tuple(field.name for field in fields(TaskRecord))
+_FLAGS: Final = ("ignore_result", "aside", "takes_input")
+_TASK = f"""
+    SELECT {", ".join("lane <> queue AS aside" if name == "aside" else name for name in _TASK_FIELDS)}
+    FROM litequeue_tasks WHERE id
+"""
+
+
+def task_record(connection: apsw.Connection, task_id: str) -> TaskRecord | None:
+    """The task, or None when the file has no such row."""
+    row = connection.execute(_TASK + "= ?", (task_id,)).fetchone()
+    return None if row is None else _task_record(row)
+
+
+def task_records(connection: apsw.Connection, ids: Sequence[str]) -> list[TaskRecord]:
+    """Those of `ids` that the file has."""
+    rows = fetch(connection, _TASK + "IN (SELECT value FROM json_each(?))", (json.dumps(ids),))
+    return [_task_record(row) for row in rows]
+
+
+def _task_record(row: Sequence[Any]) -> TaskRecord:
+    values = dict(zip(_TASK_FIELDS, row, strict=True))
+    for name in _FLAGS:
+        values[name] = bool(values[name])
+    return TaskRecord(**values)
 
 
 class Engine:
@@ -78,13 +108,39 @@ class Engine:
         lanes = self._lanes(connection, queues, names)
         return any(connection.execute(self._ANY_READY, (lane,)).get for lane in lanes)
 
-    # A row that is deleted takes its attempts along; its seq may be given again.
     _DELETE_ATTEMPTS = "DELETE FROM litequeue_attempts WHERE seq = ?"
 
     def _prune_at(self, now: float) -> float | None:
         """When a row that the store itself ends at `now` may be deleted; None: never."""
         retention = self._options.failure_retention
         return None if retention is None else now + retention
+
+    def _durability_of(self, asked: str | None) -> str:
+        """The durability of a commit; ValueError: there is none of that name."""
+        if asked is None:
+            return self._durability
+        if asked not in DURABILITIES:
+            raise ValueError(f"durability={asked!r}: give one of {', '.join(map(repr, DURABILITIES))}.")
+        return asked
+
+    _HAS_ID = "SELECT 1 FROM litequeue_tasks WHERE id = ?"
+    _HAS_GROUP = "SELECT 1 FROM litequeue_groups WHERE id = ?"
+
+    def _duplicate(
+        self, tasks: Iterable[NewTask], error: apsw.ConstraintError, groups: Iterable[NewGroup] = ()
+    ) -> Exception:
+        """Why the file refused `tasks` and `groups`."""
+        with self._database.read() as connection:
+            for kind, nodes, statement in (("task", tasks, self._HAS_ID), ("group", groups, self._HAS_GROUP)):
+                seen: set[str] = set()
+                for node in nodes:
+                    if node.id in seen or connection.execute(statement, (node.id,)).get:
+                        return exceptions.DuplicateTaskError(
+                            f"{node.id}: {self.path} already has a {kind} with this id; nothing was enqueued. Leave"
+                            f" {kind}_id out, or forget() the old {kind} first."
+                        )
+                    seen.add(node.id)
+        return exceptions.InvalidTaskError(f"{self.path}: the file refused the task: {error}")
 
     _IDLE_SLOTS = "SELECT port, idle, queues FROM litequeue_processes WHERE idle > 0 AND port IS NOT NULL"
 

@@ -2,58 +2,48 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import json
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from typing import Final
 
 import apsw
 
 from litequeue import exceptions
-from litequeue.core import clock, state
+from litequeue.core import clock
 from litequeue.core.failure import encode_exception
-from litequeue.core.records import DURABILITIES, NORMAL, Encoded, NewTask, Outcome
-from litequeue.store.sqlite.engine import Engine, fetch
+from litequeue.core.records import NORMAL, Encoded, NewTask, Outcome
+from litequeue.store.sqlite.engine import fetch
+from litequeue.store.sqlite.release import NEEDED, OPEN, REVOKE_SET, REVOKED_ROW, Moves, Releasing, first_state, parts_of
 
-_COLUMNS = ", ".join(NewTask._fields)
-_QUEUE = NewTask._fields.index("queue") + 1
-_WIDTH = len(NewTask._fields)
-
-_SLICE = 500  # ids bound to one statement
+_OPEN_IN: Final = f"{OPEN} AND queue IN (SELECT value FROM json_each(?))"
 
 
-class Enqueueing(Engine):
+class Enqueueing(Releasing):
     """The verbs of `contract.Enqueuer`."""
-
-    # A record is bound as it is, followed by now and the state. The lane of a new row is its queue.
-    _INSERT = (
-        f"INSERT INTO litequeue_tasks ({_COLUMNS}, lane, enqueued_at, state)"
-        f" VALUES ({', '.join(f'?{n}' for n in range(1, _WIDTH + 1))}, ?{_QUEUE}, ?{_WIDTH + 1}, ?{_WIDTH + 2})"
-    )
 
     def enqueue(self, tasks: Sequence[NewTask], durability: str | None = None) -> None:
         """Write all of `tasks`, or none."""
-        if durability is None:
-            durability = self._durability
-        elif durability not in DURABILITIES:
-            raise ValueError(f"durability={durability!r}: give one of {', '.join(map(repr, DURABILITIES))}.")
-        now = clock.now()
+        durability, now = self._durability_of(durability), clock.now()
         # Who is idle is read after the commit: a slot that went idle before it is seen here, and one that goes idle
         # after it has looked for rows once more, and seen these.
         try:
-            if len(tasks) == 1:
+            if len(tasks) == 1 and tasks[0].stamps is None:
                 task = tasks[0]
-                bindings = (*task, now, _first_state(task, now))
+                bindings = (*task, now, first_state(task, now))
                 idle = self._database.write_one(durability, self._INSERT, bindings, self._IDLE_SLOTS)
-            else:
-                with self._database.write(durability) as connection:
-                    connection.executemany(self._INSERT, ((*task, now, _first_state(task, now)) for task in tasks))
-                idle = []
-                with suppress(exceptions.OperationalError), self._database.read() as connection:
-                    idle = self._idle_slots(connection)
+                if idle:
+                    self._wake_idle(idle, {task.queue: 1})
+                return
+            moves = Moves()
+            with self._database.write(durability) as connection:
+                self._insert(connection, tasks, now, moves)
         except apsw.ConstraintError as error:
             raise self._duplicate(tasks, error) from error
-        if idle:
-            self._wake_idle(idle, Counter(task.queue for task in tasks))
+        idle = []
+        with suppress(exceptions.OperationalError), self._database.read() as connection:
+            idle = self._idle_slots(connection)
+        self._wake(moves, idle)
 
     _RECORD = """
         UPDATE litequeue_tasks
@@ -73,80 +63,79 @@ class Enqueueing(Engine):
         except apsw.ConstraintError as error:
             raise self._duplicate([task], error) from error
 
-    _HAS_ID = "SELECT 1 FROM litequeue_tasks WHERE id = ?"
-
-    def _duplicate(self, tasks: Sequence[NewTask], error: apsw.ConstraintError) -> Exception:
-        seen: set[str] = set()
-        with self._database.read() as connection:
-            for task in tasks:
-                if task.id in seen or connection.execute(self._HAS_ID, (task.id,)).get:
-                    return exceptions.DuplicateTaskError(
-                        f"{task.id}: {self.path} already has a task with this id; nothing was enqueued. Leave"
-                        " task_id out, or forget() the old task first."
-                    )
-                seen.add(task.id)
-        return exceptions.InvalidTaskError(f"{self.path}: the file refused the task: {error}")
-
-    _REVOKE = """
-        UPDATE litequeue_tasks
-        SET state = 'revoked', custom_state = NULL, result = ?, result_serializer = 'error', result_compression = NULL,
-            finished_at = ?, prune_at = ?
-        WHERE id = ? AND state IN ('waiting', 'scheduled', 'ready')
-        RETURNING id, reply_port
+    _REVOKE = f"{REVOKE_SET} WHERE id = ?4 AND {OPEN} {REVOKED_ROW}"
+    _REVOKE_MEMBERS = f"""{REVOKE_SET}
+        WHERE ties & 4 AND {OPEN} AND group_id IN ({parts_of('?4')}) {REVOKED_ROW}
     """
 
     def revoke(self, ids: Sequence[str], reason: str = "revoked") -> tuple[str, ...]:
-        """Make every task of `ids` that has not started REVOKED."""
-        now = clock.now()
+        """Make every task of `ids` that has not started REVOKED, with what waits for it; of a group, each member."""
+        now, moves = clock.now(), Moves()
         error = encode_exception(exceptions.TaskRevokedError(reason))
-        revoked: list[tuple[str, int | None]] = []
+        ended = (error, now, self._prune_at(now))
+        revoked: list[str] = []
         with self._database.write(self._durability) as connection:
             for task_id in ids:
-                revoked += fetch(connection, self._REVOKE, (error, now, self._prune_at(now), task_id))
-        self._sender.send_all({port for _, port in revoked if port})
-        return tuple(task_id for task_id, _ in revoked)
+                for statement in (self._REVOKE, self._REVOKE_MEMBERS):
+                    rows = fetch(connection, statement, (*ended, task_id))
+                    if rows:
+                        revoked += self._follow_revoked(connection, rows, now, moves)
+            slots = self._slots_for(connection, moves)
+        self._wake(moves, slots)
+        return (*revoked, *moves.revoked())
 
-    _FORGET_ENDED = """
-        DELETE FROM litequeue_tasks
-        WHERE id = ? AND state IN ('succeeded', 'failed', 'revoked', 'ignored')
-        RETURNING seq
+    # What an open row still needs is kept until that row has ended: the values of a chord's header, of a chain's step.
+    _FORGET = f"""
+        SELECT seq FROM litequeue_tasks task
+        WHERE id = ? AND state IN ('succeeded', 'failed', 'revoked', 'ignored') AND NOT {NEEDED}
     """
-    _FORGET_OPEN = "UPDATE litequeue_tasks SET ignore_result = 2 WHERE id = ?"
+    _FORGET_LATER = """
+        UPDATE litequeue_tasks SET ignore_result = 2, prune_at = iif(finished_at IS NULL, prune_at, 0) WHERE id = ?
+    """
 
     def forget(self, ids: Sequence[str]) -> int:
         """Delete the rows of `ids` that have ended; the others are deleted soon after their end."""
         forgotten = 0
         with self._database.write(self._durability) as connection:
             for task_id in ids:
-                deleted = fetch(connection, self._FORGET_ENDED, (task_id,))
-                if deleted:
-                    connection.executemany(self._DELETE_ATTEMPTS, deleted)
+                ended = fetch(connection, self._FORGET, (task_id,))
+                if ended:
+                    self._delete_rows(connection, ended)
                     forgotten += 1
                 else:
-                    connection.execute(self._FORGET_OPEN, (task_id,))
+                    connection.execute(self._FORGET_LATER, (task_id,))
                     forgotten += connection.changes()
         return forgotten
 
-    _PURGE_ATTEMPTS = """
-        DELETE FROM litequeue_attempts WHERE seq IN (
-            SELECT seq FROM litequeue_tasks
-            WHERE state IN ('waiting', 'scheduled', 'ready') AND queue IN (SELECT value FROM json_each(?)))
-    """
-    _PURGE = """
-        DELETE FROM litequeue_tasks
-        WHERE state IN ('waiting', 'scheduled', 'ready') AND queue IN (SELECT value FROM json_each(?))
-    """
+    _PURGE_TIED = f"SELECT id FROM litequeue_tasks WHERE ties AND {_OPEN_IN}"
+    _PURGE_ENDED = "SELECT seq FROM litequeue_tasks WHERE id = ? AND queue IN (SELECT value FROM json_each(?))"
+    _PURGE_ATTEMPTS = f"DELETE FROM litequeue_attempts WHERE seq IN (SELECT seq FROM litequeue_tasks WHERE {_OPEN_IN})"
+    _PURGE_STAMPS = f"DELETE FROM litequeue_stamps WHERE seq IN (SELECT seq FROM litequeue_tasks WHERE {_OPEN_IN})"
+    _PURGE = f"DELETE FROM litequeue_tasks WHERE {_OPEN_IN}"
     _QUEUES = "SELECT json_group_array(DISTINCT queue) FROM litequeue_tasks"
 
     def purge(self, queues: Collection[str] | None = None) -> int:
-        """Delete what has not started."""
-        import json
-
+        """Delete what has not started; what hangs on it, and is not deleted with it, is revoked."""
+        now, moves = clock.now(), Moves()
+        ended = (encode_exception(exceptions.TaskRevokedError("purged")), now, self._prune_at(now))
         with self._database.write(self._durability) as connection:
             chosen = connection.execute(self._QUEUES).get if queues is None else json.dumps(sorted(queues))
-            connection.execute(self._PURGE_ATTEMPTS, (chosen,))
-            connection.execute(self._PURGE, (chosen,))
-            return connection.changes()
+            revoked: list[str] = []
+            while tied := fetch(connection, self._PURGE_TIED, (chosen,)):  # again: their ends may write error callbacks
+                for (task_id,) in tied:
+                    rows = fetch(connection, self._REVOKE, (*ended, task_id))
+                    revoked += self._follow_revoked(connection, rows, now, moves)
+            gone = [row for task_id in (*revoked, *moves.ended) for row in self._ended_in(connection, task_id, chosen)]
+            self._delete_rows(connection, gone)
+            for statement in (self._PURGE_ATTEMPTS, self._PURGE_STAMPS, self._PURGE):
+                connection.execute(statement, (chosen,))
+            deleted = len(gone) + connection.changes()
+            slots = self._slots_for(connection, moves)
+        self._wake(moves, slots)
+        return deleted
+
+    def _ended_in(self, connection: apsw.Connection, task_id: str, queues: str) -> list[tuple[int]]:
+        return fetch(connection, self._PURGE_ENDED, (task_id, queues))
 
     _UPDATE_STATE = """
         UPDATE litequeue_tasks
@@ -170,7 +159,3 @@ class Enqueueing(Engine):
     def reply_port(self) -> int | None:
         """The UDP port on which this process waits for the ends of tasks it enqueued."""
         return self._changes.port()
-
-
-def _first_state(task: NewTask, now: float) -> str:
-    return state.READY if task.run_at is None or task.run_at <= now else state.SCHEDULED

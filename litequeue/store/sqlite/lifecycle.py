@@ -12,9 +12,11 @@ import apsw
 from litequeue import exceptions
 from litequeue.core import clock, state
 from litequeue.core.failure import encode_exception
-from litequeue.core.records import NORMAL, Claimed, Outcome, Settled, Ticket
+from litequeue.core.records import NORMAL, Claimed, NewCanvas, NewGroup, NewTask, Outcome, Settled, Ticket
+from litequeue.core.ties import BODY, ERRBACK, ERRBACKS, read_errbacks, write_errbacks
 from litequeue.store.contract import Channel, Claimant, Pick
-from litequeue.store.sqlite.engine import LANE_SEPARATOR, Engine, fetch
+from litequeue.store.sqlite.engine import LANE_SEPARATOR, fetch
+from litequeue.store.sqlite.release import NEEDED, Ended, Moves, Releasing, first_state, parts_of
 from litequeue.store.sqlite.wakeup import WorkChannel
 
 _PROMOTE_SLICE: Final = 500  # rows made ready by one claim when many fall due at once
@@ -24,6 +26,32 @@ _CLAIMED_COLUMNS: Final = tuple(
     "min(attempt, 9223372036854775806) + 1" if name == "attempt" else name for name in Claimed._fields
 )
 _EMPTY: Final = (None, None, None)  # the three columns of a value that there is not
+# What a row takes from the task that it becomes.
+_BECOMING: Final = (
+    "name",
+    "queue",
+    "priority",
+    "payload",
+    "serializer",
+    "compression",
+    "run_at",
+    "expires_at",
+    "ignore_result",
+    "retries",
+    "time_limit",
+    "soft_time_limit",
+    "headers",
+    "options",
+    "after",
+    "edge",
+    "takes_input",
+    "countdown",
+    "lifetime",
+)
+_DROP_VALUES: Final = f"""
+    UPDATE litequeue_tasks AS task SET result = NULL, result_serializer = NULL, result_compression = NULL
+    WHERE ignore_result AND result IS NOT NULL AND state = 'succeeded' AND NOT {NEEDED}
+"""
 _ORDER = (Claimed._fields.index("priority"), Claimed._fields.index("seq"))
 
 
@@ -31,7 +59,7 @@ class _NotDurable(Exception):
     """An at-most-once row was met in a transaction that would not survive a power cut."""
 
 
-class Lifecycle(Engine):
+class Lifecycle(Releasing):
     """The verbs of `contract.Claimer`."""
 
     def claim(self, claimant: Claimant, limit: int, idle: bool = False) -> Settled:
@@ -56,8 +84,7 @@ class Lifecycle(Engine):
     def _settle_and_claim(
         self, claimant: Claimant, outcomes: Sequence[Outcome], limit: int, idle: bool, durability: str
     ) -> Settled:
-        now = clock.now()
-        ready: dict[str, int] = {}
+        now, moves = clock.now(), Moves()
         lost: tuple[Claimed, ...] = ()
         claimed: list[Claimed] = []
         expired: list[Claimed] = []
@@ -65,33 +92,21 @@ class Lifecycle(Engine):
         next_at = None
         with self._database.write(durability) as connection:
             if outcomes:
-                lost = self._end(connection, claimant, outcomes)
-                _count_ready(outcomes, ready)
+                lost = self._end(connection, claimant, outcomes, now, moves)
             if limit:
-                next_at = self._promote(connection, now, ready)
-                claimed, aside, expired = self._take(connection, claimant, limit, now, durability)
+                next_at = self._promote(connection, now, moves)
+                claimed, aside, expired = self._take(connection, claimant, limit, now, moves, durability)
                 if len(aside) + len(expired) >= _ASIDE_SLICE:
                     next_at = now  # rows were left unseen behind these
                 if idle is bool(claimed):
                     connection.execute(self._MARK_IDLE, (-1 if claimed else 1, claimant.holder))
-            slots = self._idle_slots(connection) if ready else []
-        self._wake_after(slots, ready, outcomes, expired)
+                for row in claimed:  # what was made ready and claimed at once needs nobody else
+                    moves.ready.pop(row.seq, None)
+            slots = self._slots_for(connection, moves)
+        self._wake(moves, slots)
         return Settled(lost, tuple(claimed), tuple(expired), tuple(aside), next_at)
 
     _MARK_IDLE = "UPDATE litequeue_processes SET idle = idle + ? WHERE id = ?"
-
-    def _wake_after(
-        self,
-        slots: list[tuple[int, int, str]],
-        ready: dict[str, int],
-        outcomes: Sequence[Outcome],
-        expired: Sequence[Claimed],
-    ) -> None:
-        if slots:
-            self._wake_idle(slots, ready)
-        ports = {outcome.claimed.reply_port for outcome in outcomes}
-        ports.update(claimed.reply_port for claimed in expired)
-        self._sender.send_all(port for port in ports if port)
 
     # Looking, before the door is taken
 
@@ -112,16 +127,15 @@ class Lifecycle(Engine):
         WHERE seq IN (
             SELECT seq FROM litequeue_tasks
             WHERE state = 'scheduled' AND run_at <= ? ORDER BY run_at LIMIT {_PROMOTE_SLICE})
-        RETURNING queue
+        RETURNING seq, queue
     """
 
-    def _promote(self, connection: apsw.Connection, now: float, ready: dict[str, int]) -> float | None:
+    def _promote(self, connection: apsw.Connection, now: float, moves: Moves) -> float | None:
         """Make ready what is due; returns when the next row is."""
         next_at: float | None = connection.execute(self._NEXT_AT).get
         if next_at is None or next_at > now:
             return next_at
-        for (queue,) in fetch(connection, self._PROMOTE, (now,)):
-            ready[queue] = ready.get(queue, 0) + 1
+        moves.ready.update(fetch(connection, self._PROMOTE, (now,)))
         later: float | None = connection.execute(self._NEXT_AT).get
         return later
 
@@ -149,15 +163,15 @@ class Lifecycle(Engine):
     """
     _PUT_ASIDE = "UPDATE litequeue_tasks SET lane = ? WHERE seq = ?"
     _ADD_LANE = "INSERT OR IGNORE INTO litequeue_lanes (queue, name) VALUES (?, ?)"
-    _EXPIRE = """
-        UPDATE litequeue_tasks
-        SET state = 'revoked', custom_state = NULL, result = ?, result_serializer = 'error', result_compression = NULL,
-            finished_at = ?, prune_at = ?
-        WHERE seq = ?
-    """
 
     def _take(
-        self, connection: apsw.Connection, claimant: Claimant, limit: int, now: float, durability: str
+        self,
+        connection: apsw.Connection,
+        claimant: Claimant,
+        limit: int,
+        now: float,
+        moves: Moves,
+        durability: str,
     ) -> tuple[list[Claimed], list[Claimed], list[Claimed]]:
         """Choose among the ready rows and claim them; returns (claimed, put aside, expired)."""
         taken, aside, expired = self._choose(connection, claimant, limit, now)
@@ -174,8 +188,11 @@ class Lifecycle(Engine):
             connection.executemany(self._ADD_LANE, {(row.queue, row.name) for row in aside})
         if expired:
             error = encode_exception(exceptions.TaskRevokedError("expired"))
-            prune_at = self._prune_at(now)
-            connection.executemany(self._EXPIRE, ((error, now, prune_at, row.seq) for row in expired))
+            rows = [
+                fetch(connection, self._REVOKE_OPEN, (error, now, self._prune_at(now), claimed.seq))
+                for claimed in expired
+            ]
+            self._follow_revoked(connection, (row for found in rows for row in found), now, moves)
         return taken, aside, expired
 
     def _choose(
@@ -209,55 +226,191 @@ class Lifecycle(Engine):
         UPDATE litequeue_tasks
         SET state = ?, result = ?, result_serializer = ?, result_compression = ?, traceback = ?, finished_at = ?,
             prune_at = CASE ignore_result WHEN 2 THEN 0 ELSE ? END, custom_state = NULL
-        WHERE seq = ? AND holder = ? AND attempt = ? AND state = 'running'
+        WHERE seq = ? AND holder = ? AND attempt = ? AND ties = ? AND state = 'running'
     """
 
-    def _end(self, connection: apsw.Connection, claimant: Claimant, outcomes: Sequence[Outcome]) -> tuple[Claimed, ...]:
-        """End every outcome that is still held; returns the others."""
+    def _end(
+        self,
+        connection: apsw.Connection,
+        claimant: Claimant,
+        outcomes: Sequence[Outcome],
+        now: float,
+        moves: Moves,
+    ) -> tuple[Claimed, ...]:
+        """End every outcome that is still held, and what hangs on it; returns the others."""
         holder = claimant.holder
-        plain = [o for o in outcomes if o.rerun is None and o.state != state.IGNORED]
-        before = connection.total_changes()
-        connection.executemany(self._END, (_ending(o, holder) for o in plain))
-        lost: list[Claimed] = []
-        if connection.total_changes() - before != len(plain):
-            lost += self._find_lost(connection, holder, plain)
+        ended: list[Ended] = []
+        plain = [o for o in outcomes if o.rerun is None and o.graft is None and o.state != state.IGNORED]
+        lost = self._end_plain(connection, holder, plain, ended)
         if len(plain) != len(outcomes):
             for outcome in outcomes:
                 if outcome.rerun is not None:
-                    self._run_again(connection, holder, outcome)
+                    done = self._run_again(connection, holder, outcome, moves)
+                elif outcome.graft is not None:
+                    done = self._graft(connection, holder, outcome, now, moves, ended)
                 elif outcome.state == state.IGNORED:
-                    self._end_ignored(connection, holder, outcome)
+                    done = self._end_ignored(connection, holder, outcome, ended)
                 else:
                     continue
-                if not connection.changes():
+                if not done:
                     lost.append(outcome.claimed)
         self._keep_attempts(connection, claimant, outcomes, lost)
+        if ended:
+            self._follow(connection, ended, now, moves)
+        self._drop_transient(connection, outcomes)
+        moves.ports.update(o.claimed.reply_port for o in outcomes if o.claimed.reply_port)
         return tuple(lost)
 
-    _ENDED_SO = """
-        SELECT 1 FROM litequeue_tasks WHERE seq = ? AND holder = ? AND attempt = ? AND state = ? AND finished_at = ?
+    _HELD_TIES = """
+        SELECT ties FROM litequeue_tasks WHERE seq = ? AND holder = ? AND attempt = ? AND state = 'running'
     """
 
-    def _find_lost(self, connection: apsw.Connection, holder: int, outcomes: Sequence[Outcome]) -> list[Claimed]:
-        """Which of `outcomes`, just written, changed nothing."""
-        return [
-            o.claimed
-            for o in outcomes
-            if not fetch(connection, self._ENDED_SO, (o.claimed.seq, holder, o.claimed.attempt, o.state, o.finished_at))
-        ]
+    def _end_plain(
+        self, connection: apsw.Connection, holder: int, outcomes: Sequence[Outcome], ended: list[Ended]
+    ) -> list[Claimed]:
+        """End rows that nothing else changes with; returns those that are lost."""
+        unchanged: list[Outcome] = []
+
+        def bindings() -> Iterator[tuple[Any, ...]]:
+            before = connection.total_changes()
+            for outcome in outcomes:
+                yield _ending(outcome, holder, outcome.claimed.ties)
+                after = connection.total_changes()  # asked between two statements; RETURNING would double the cost
+                if after == before:
+                    unchanged.append(outcome)
+                elif outcome.claimed.ties:
+                    ended.append(_ended(outcome, outcome.claimed.ties))
+                before = after
+
+        connection.executemany(self._END, bindings())
+        lost = []
+        for outcome in unchanged:  # it was tied to others since its claim, or is lost
+            ties = self._end_retied(connection, holder, outcome)
+            if ties is None:
+                lost.append(outcome.claimed)
+            elif ties:
+                ended.append(_ended(outcome, ties))
+        return lost
+
+    def _end_retied(self, connection: apsw.Connection, holder: int, outcome: Outcome) -> int | None:
+        """End a row with the ties that it has now; returns them, or None where it is not held any more."""
+        claimed = outcome.claimed
+        ties: int | None = connection.execute(self._HELD_TIES, (claimed.seq, holder, claimed.attempt)).get
+        if ties is not None:
+            connection.execute(self._END, _ending(outcome, holder, ties))
+        return ties
 
     # What `update_state` wrote before `raise Ignore()` stays: that is how a task sets its own last state.
     _END_IGNORED = """
         UPDATE litequeue_tasks
         SET state = 'ignored', finished_at = ?, prune_at = CASE ignore_result WHEN 2 THEN 0 ELSE ? END
         WHERE seq = ? AND holder = ? AND attempt = ? AND state = 'running'
+        RETURNING ties
     """
 
-    def _end_ignored(self, connection: apsw.Connection, holder: int, outcome: Outcome) -> None:
+    def _end_ignored(self, connection: apsw.Connection, holder: int, outcome: Outcome, ended: list[Ended]) -> bool:
         claimed = outcome.claimed
-        connection.execute(
+        ties = connection.execute(
             self._END_IGNORED, (outcome.finished_at, outcome.prune_at, claimed.seq, holder, claimed.attempt)
+        ).get
+        if ties:
+            ended.append(_ended(outcome, ties))
+        return ties is not None
+
+    # Grafting
+
+    def _graft(
+        self,
+        connection: apsw.Connection,
+        holder: int,
+        outcome: Outcome,
+        now: float,
+        moves: Moves,
+        ended: list[Ended],
+    ) -> bool:
+        """Write what a task changed of its canvas, with its end; False where it was not held any more."""
+        graft, claimed = outcome.graft, outcome.claimed
+        assert graft is not None, "the caller looked"
+        if graft.become is not None:
+            if not self._become(connection, holder, outcome, graft.become, now):
+                return False
+            self._insert_canvas(connection, graft.canvas, now, moves)
+            return True
+        ties = self._end_retied(connection, holder, outcome)
+        if ties is None:
+            return False
+        canvas = self._joined(connection, claimed.group_id, graft.canvas)
+        self._insert_canvas(connection, canvas, now, moves)
+        stopped = _ended(outcome, 0)._replace(state=state.IGNORED)
+        for edge in graft.stop:  # what is stopped ends as if the task had raised Ignore
+            ended += self._end_after(connection, stopped, now, moves, edge)
+        ended.append(_ended(outcome, ties))
+        return True
+
+    _GROW = "UPDATE litequeue_groups SET size = size + 1, remaining = remaining + 1 WHERE id = ? RETURNING size - 1"
+
+    def _joined(self, connection: apsw.Connection, group_id: str | None, canvas: NewCanvas) -> NewCanvas:
+        """`canvas` with a slot of the group for each row that joins it."""
+
+        def slot(new: NewTask | NewGroup) -> int | None:
+            if group_id is None or new.group_id != group_id or new.group_index is not None:
+                return new.group_index
+            index: int | None = connection.execute(self._GROW, (group_id,)).get
+            return index
+
+        tasks = [task._replace(group_index=slot(task)) for task in canvas.tasks]
+        return NewCanvas(tasks, [group._replace(group_index=slot(group)) for group in canvas.groups])
+
+    # The row keeps its id, its place in its canvas, and what hangs on it; everything else is the new task's.
+    _BECOME = f"""
+        UPDATE litequeue_tasks
+        SET state = ?, {", ".join(f"{name} = ?" for name in _BECOMING)}, lane = ?, ties = ties | ?, errbacks = ?,
+            stamps = ?, result = NULL, result_serializer = NULL, result_compression = NULL, traceback = NULL,
+            custom_state = NULL, started_at = NULL, finished_at = NULL, holder = NULL
+        WHERE seq = ? AND holder = ? AND attempt = ? AND state = 'running'
+    """
+    _ERRBACKS_HELD = "SELECT errbacks FROM litequeue_tasks WHERE seq = ?"
+
+    def _become(self, connection: apsw.Connection, holder: int, outcome: Outcome, task: NewTask, now: float) -> bool:
+        """Make the row another task."""
+        claimed = outcome.claimed
+        errbacks: str | None = connection.execute(self._ERRBACKS_HELD, (claimed.seq,)).get
+        if task.errbacks is not None:
+            errbacks = write_errbacks([*read_errbacks(errbacks), *read_errbacks(task.errbacks)])
+        connection.execute(
+            self._BECOME,
+            (
+                first_state(task, now),
+                *(getattr(task, name) for name in _BECOMING),
+                task.queue,
+                task.ties | (ERRBACKS if errbacks else 0),
+                errbacks,
+                task.stamps or claimed.stamps,
+                claimed.seq,
+                holder,
+                claimed.attempt,
+            ),
         )
+        return connection.changes() > 0
+
+    # Values that only others want
+
+    _OF_TRANSIENT = "SELECT 1 FROM litequeue_groups WHERE id = ? AND transient"
+    _DROP_VALUE = f"{_DROP_VALUES} AND id = ?1"
+    _DROP_MEMBERS = f"{_DROP_VALUES} AND ties & 4 AND group_id IN ({parts_of('?1')})"
+
+    def _drop_transient(self, connection: apsw.Connection, outcomes: Sequence[Outcome]) -> None:
+        """Drop the values of tasks that want no result, once those that took them have ended."""
+        for outcome in outcomes:
+            claimed = outcome.claimed
+            if claimed.takes_input and claimed.edge != ERRBACK and _takes_no_more(outcome):
+                if claimed.edge == BODY:
+                    if connection.execute(self._OF_TRANSIENT, (claimed.after,)).get:
+                        connection.execute(self._DROP_MEMBERS, (claimed.after,))
+                else:
+                    connection.execute(self._DROP_VALUE, (claimed.after,))
+
+    # Trying again
 
     _RUN_AGAIN = """
         UPDATE litequeue_tasks
@@ -269,11 +422,11 @@ class Lifecycle(Engine):
             soft_time_limit = coalesce(?11, soft_time_limit), headers = coalesce(?12, headers),
             options = coalesce(?13, options), ignore_result = max(ignore_result, coalesce(?14, ignore_result)),
             result = ?15, result_serializer = ?16, result_compression = ?17, traceback = ?18, custom_state = NULL,
-            finished_at = NULL, holder = NULL
+            takes_input = iif(?4 IS NULL, takes_input, 0), finished_at = NULL, holder = NULL
         WHERE seq = ?19 AND holder = ?20 AND attempt = ?21 AND state = 'running'
     """
 
-    def _run_again(self, connection: apsw.Connection, holder: int, outcome: Outcome) -> None:
+    def _run_again(self, connection: apsw.Connection, holder: int, outcome: Outcome, moves: Moves) -> bool:
         """A retry is one update of the row: the try that ended and the next one are never both there, nor both gone."""
         rerun, claimed = outcome.rerun, outcome.claimed
         assert rerun is not None, "the caller looked"
@@ -299,6 +452,11 @@ class Lifecycle(Engine):
                 claimed.attempt,
             ),
         )
+        if not connection.changes():
+            return False
+        if outcome.state == state.READY:
+            moves.ready[claimed.seq] = rerun.queue or claimed.queue
+        return True
 
     _KEEP_ATTEMPT = """
         INSERT OR REPLACE INTO litequeue_attempts
@@ -328,20 +486,18 @@ class Lifecycle(Engine):
         UPDATE litequeue_tasks
         SET state = 'ready', holder = NULL, worker = NULL, pid = NULL, started_at = NULL, attempt = attempt - 1
         WHERE seq = ? AND holder = ? AND attempt = ? AND state = 'running'
-        RETURNING queue
+        RETURNING seq, queue
     """
 
     def release(self, holder: int, tickets: Iterable[Ticket]) -> int:
         """Give back claims that were not started."""
-        ready: dict[str, int] = {}
+        moves = Moves()
         with self._database.write(NORMAL) as connection:
             for seq, attempt in tickets:
-                for (queue,) in fetch(connection, self._RELEASE, (seq, holder, attempt)):
-                    ready[queue] = ready.get(queue, 0) + 1
-            slots = self._idle_slots(connection) if ready else []
-        if slots:
-            self._wake_idle(slots, ready)
-        return sum(ready.values())
+                moves.ready.update(fetch(connection, self._RELEASE, (seq, holder, attempt)))
+            slots = self._slots_for(connection, moves)
+        self._wake(moves, slots)
+        return len(moves.ready)
 
     def wait_for_work(self, channel: Channel, timeout: float, interrupt: socket.socket | None = None) -> bool:
         """Block an idle slot until it is woken."""
@@ -349,7 +505,7 @@ class Lifecycle(Engine):
         return channel.wait(timeout, interrupt)
 
 
-def _ending(outcome: Outcome, holder: int) -> tuple[Any, ...]:
+def _ending(outcome: Outcome, holder: int, ties: int) -> tuple[Any, ...]:
     """The bindings of `_END`."""
     claimed = outcome.claimed
     return (
@@ -361,15 +517,31 @@ def _ending(outcome: Outcome, holder: int) -> tuple[Any, ...]:
         claimed.seq,
         holder,
         claimed.attempt,
+        ties,
     )
 
 
-def _count_ready(outcomes: Sequence[Outcome], ready: dict[str, int]) -> None:
-    """Count the rows that a settle makes ready at once: retries without a delay, and requeues."""
-    for outcome in outcomes:
-        if outcome.rerun is not None and outcome.state == state.READY:
-            queue = outcome.rerun.queue or outcome.claimed.queue
-            ready[queue] = ready.get(queue, 0) + 1
+def _ended(outcome: Outcome, ties: int) -> Ended:
+    """What others depend on of an outcome that was written."""
+    claimed = outcome.claimed
+    return Ended(
+        claimed.id,
+        outcome.state,
+        ties,
+        claimed.group_id,
+        claimed.id if outcome.state in (state.FAILED, state.REVOKED) else None,
+        outcome.prune_at,
+        bool(claimed.ignore_result),
+    )
+
+
+def _takes_no_more(outcome: Outcome) -> bool:
+    """Whether the row has ended, became another task, or has its arguments whole."""
+    return (
+        outcome.state in state.TERMINAL
+        or outcome.graft is not None
+        or (outcome.rerun is not None and outcome.rerun.payload is not None)
+    )
 
 
 def _attempt_kind(outcome: Outcome) -> str | None:

@@ -16,7 +16,7 @@ import apsw
 from litequeue import exceptions
 from litequeue.store.sqlite.connection import MEMORY, Database
 
-VERSION: Final = 1
+VERSION: Final = 3
 """The version of `schema.sql`."""
 
 APPLICATION_ID: Final = 0x4C515545  # "LQUE": what `file` shows of a file that is only a queue
@@ -29,7 +29,55 @@ class Step(NamedTuple):
     run: Callable[[apsw.Connection], object]
 
 
-STEPS: Final[Sequence[Step]] = ()
+def _add_canvases(connection: apsw.Connection) -> None:
+    connection.execute("""
+        ALTER TABLE litequeue_tasks ADD COLUMN after TEXT;
+        ALTER TABLE litequeue_tasks ADD COLUMN edge TEXT;
+        ALTER TABLE litequeue_tasks ADD COLUMN takes_input INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE litequeue_tasks ADD COLUMN countdown REAL;
+        ALTER TABLE litequeue_tasks ADD COLUMN lifetime REAL;
+        ALTER TABLE litequeue_tasks ADD COLUMN ties INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE litequeue_tasks ADD COLUMN errbacks TEXT;
+        ALTER TABLE litequeue_tasks ADD COLUMN stamps TEXT;
+        CREATE INDEX litequeue_tasks_after ON litequeue_tasks (after) WHERE after IS NOT NULL;
+        CREATE INDEX litequeue_tasks_told ON litequeue_tasks (result) WHERE result_serializer = 'upstream' AND ties & 4;
+        CREATE INDEX litequeue_tasks_group ON litequeue_tasks (group_id, group_index) WHERE group_id IS NOT NULL;
+        CREATE TABLE litequeue_groups (
+            id TEXT NOT NULL PRIMARY KEY, size INTEGER NOT NULL, remaining INTEGER NOT NULL, failed_id TEXT,
+            tolerant INTEGER NOT NULL, transient INTEGER NOT NULL DEFAULT 0, group_id TEXT, group_index INTEGER,
+            root_id TEXT, parent_id TEXT, created_at REAL NOT NULL, finished_at REAL, prune_at REAL
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX litequeue_groups_parts ON litequeue_groups (group_id, group_index) WHERE group_id IS NOT NULL;
+        CREATE INDEX litequeue_groups_prunable ON litequeue_groups (prune_at) WHERE prune_at IS NOT NULL;
+        CREATE TABLE litequeue_stamps (
+            header TEXT NOT NULL, value TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (header, value, seq)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX litequeue_stamps_tasks ON litequeue_stamps (seq);
+        CREATE TABLE litequeue_revoked_stamps (
+            header TEXT NOT NULL, value TEXT NOT NULL, revoked_at REAL NOT NULL, PRIMARY KEY (header, value)
+        ) STRICT, WITHOUT ROWID;
+    """)
+
+
+def _add_schedules(connection: apsw.Connection) -> None:
+    connection.execute("""
+        ALTER TABLE litequeue_tasks ADD COLUMN schedule TEXT;
+        ALTER TABLE litequeue_tasks ADD COLUMN due_at REAL;
+        CREATE UNIQUE INDEX litequeue_tasks_runs ON litequeue_tasks (schedule, due_at) WHERE schedule IS NOT NULL;
+        CREATE INDEX litequeue_tasks_unfinished_runs ON litequeue_tasks (schedule, seq)
+            WHERE schedule IS NOT NULL AND state IN ('waiting', 'scheduled', 'ready', 'running');
+        CREATE TABLE litequeue_schedules (
+            name TEXT NOT NULL PRIMARY KEY, schedule TEXT NOT NULL, call TEXT NOT NULL, owner TEXT,
+            enabled INTEGER NOT NULL, timezone TEXT, catchup TEXT NOT NULL, catchup_window REAL, overlap TEXT NOT NULL,
+            jitter REAL NOT NULL, start_at REAL, end_at REAL, max_runs INTEGER, anchor REAL NOT NULL,
+            next_instant REAL, next_at REAL, revision INTEGER NOT NULL DEFAULT 0, last_run_at REAL,
+            total_run_count INTEGER NOT NULL DEFAULT 0, skipped INTEGER NOT NULL DEFAULT 0, error TEXT
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX litequeue_schedules_due ON litequeue_schedules (next_at) WHERE enabled;
+    """)
+
+
+STEPS: Final[Sequence[Step]] = (Step(2, _add_canvases), Step(3, _add_schedules))
 
 
 def schema() -> str:

@@ -9,19 +9,21 @@ from typing import Any
 import apsw
 
 from litequeue import exceptions
-from litequeue.core import clock, process
+from litequeue.core import clock, process, state
 from litequeue.core.failure import encode_exception
 from litequeue.core.records import NORMAL, Claimed, Identity, NewProcess, ProcessRecord, Rescued
 from litequeue.store.contract import Channel
-from litequeue.store.sqlite.engine import Engine, fetch, read_queues
+from litequeue.store.sqlite.engine import fetch, read_queues
+from litequeue.store.sqlite.release import NEEDED, OPEN, REVOKE_SET, REVOKED_ROW, Ended, Moves, Releasing
 from litequeue.store.sqlite.wakeup import WorkChannel, bind
 
 _VACUUM_FREE_SHARE = 4  # incremental vacuum starts when a quarter of the file is free pages
 _VACUUM_FREE_LEAST = 1000  # pages, 4 MB
 _VACUUM_PAGES = 500  # pages a turn
+_NEEDED_WAIT = 60.0  # seconds until a row is looked at again that is past its retention and still needed
 
 
-class Processes(Engine):
+class Processes(Releasing):
     """The verbs of `contract.Supervisor`."""
 
     def open_channel(self) -> WorkChannel:
@@ -85,7 +87,7 @@ class Processes(Engine):
         return self._take_out(process_id, reason, max_deaths)
 
     _HELD = """
-        SELECT seq, id, name, queue, attempt, deaths, at_most_once, started_at, worker, reply_port
+        SELECT seq, id, name, queue, attempt, deaths, at_most_once, started_at, worker, reply_port, ties, group_id
         FROM litequeue_tasks WHERE state = 'running' AND holder = ?
     """
     _GIVE_BACK = """
@@ -95,7 +97,7 @@ class Processes(Engine):
     _FAIL = """
         UPDATE litequeue_tasks
         SET state = 'failed', deaths = ?, custom_state = NULL, result = ?, result_serializer = 'error',
-            result_compression = NULL, traceback = ?, finished_at = ?, prune_at = ?
+            result_compression = NULL, traceback = ?, finished_at = ?, prune_at = iif(ignore_result = 2, 0, ?)
         WHERE seq = ? AND state = 'running'
     """
     _KEEP_LOSS = """
@@ -111,30 +113,31 @@ class Processes(Engine):
         prune_at = self._prune_at(now)
         requeued: list[str] = []
         failed: list[str] = []
-        ready: dict[str, int] = {}
-        ports: set[int] = set()
+        moves, ended = Moves(), list[Ended]()
         with self._database.write(self._durability) as connection:
             for held in fetch(connection, self._HELD, (process_id,)):
-                seq, task_id, name, queue, attempt, deaths, at_most_once, started_at, worker, reply_port = held
+                (seq, task_id, name, queue, attempt, deaths, at_most_once, started_at, worker, port, ties, group_id) = (
+                    held
+                )
                 deaths += max_deaths is not None
                 poison = max_deaths is not None and deaths >= max_deaths
                 if at_most_once or poison:
                     error = _lost(name, task_id, reason, deaths, bool(at_most_once))
                     connection.execute(self._FAIL, (deaths, error, reason, now, prune_at, seq))
                     failed.append(task_id)
-                    ports.add(reply_port or 0)
+                    moves.ports.update((port,) if port else ())
+                    ended.append(Ended(task_id, state.FAILED, ties, group_id, task_id, prune_at))
                 else:
                     error = _lost(name, task_id, reason, deaths, False)
                     connection.execute(self._GIVE_BACK, (deaths, seq))
                     requeued.append(task_id)
-                    ready[queue] = ready.get(queue, 0) + 1
+                    moves.ready[seq] = queue
                 if max_deaths is not None:
                     connection.execute(self._KEEP_LOSS, (seq, attempt, error, worker, started_at, now))
+            self._follow(connection, ended, now, moves)
             connection.execute(self._TAKE_OUT, (process_id,))
-            slots = self._idle_slots(connection) if ready else []
-        if slots:
-            self._wake_idle(slots, ready)
-        self._sender.send_all(port for port in ports if port)
+            slots = self._slots_for(connection, moves)
+        self._wake(moves, slots)
         return Rescued(requeued=tuple(requeued), failed=tuple(failed))
 
     def rescue(self, lease: float, max_deaths: int) -> Rescued:
@@ -169,40 +172,65 @@ class Processes(Engine):
 
     # Pruning
 
-    _PRUNABLE = "SELECT seq FROM litequeue_tasks WHERE prune_at IS NOT NULL AND prune_at <= ? ORDER BY prune_at LIMIT ?"
-    _PRUNE = "DELETE FROM litequeue_tasks WHERE seq = ?"
-    _EXPIRED = """
-        UPDATE litequeue_tasks
-        SET state = 'revoked', custom_state = NULL, result = ?, result_serializer = 'error', result_compression = NULL,
-            finished_at = ?, prune_at = ?
+    _PRUNABLE = """
+        SELECT seq, ties FROM litequeue_tasks WHERE prune_at IS NOT NULL AND prune_at <= ? ORDER BY prune_at LIMIT ?
+    """
+    _NEEDED = f"SELECT 1 FROM litequeue_tasks task WHERE seq = ? AND {NEEDED}"
+    _PRUNE_LATER = "UPDATE litequeue_tasks SET prune_at = ? WHERE seq = ?"
+    _PRUNABLE_GROUPS = """
+        SELECT id FROM litequeue_groups WHERE prune_at IS NOT NULL AND prune_at <= ? ORDER BY prune_at LIMIT ?
+    """
+    _NEEDED_GROUP = (
+        f"SELECT 1 FROM (SELECT id FROM litequeue_groups WHERE id = ?) task WHERE {NEEDED}"
+    )
+    _PRUNE_GROUP = "DELETE FROM litequeue_groups WHERE id = ?"
+    _PRUNE_GROUP_LATER = "UPDATE litequeue_groups SET prune_at = ? WHERE id = ?"
+    _EXPIRED = f"""{REVOKE_SET}
         WHERE seq IN (
-            SELECT seq FROM litequeue_tasks
-            WHERE expires_at IS NOT NULL AND state IN ('waiting', 'scheduled', 'ready') AND expires_at <= ? LIMIT ?)
-        RETURNING reply_port
+            SELECT seq FROM litequeue_tasks WHERE expires_at IS NOT NULL AND {OPEN} AND expires_at <= ?2 LIMIT ?4)
+        {REVOKED_ROW}
     """
 
     def prune(self, limit: int) -> int:
         """Delete up to `limit` rows past their retention, and revoke up to `limit` that expired unstarted."""
-        now = clock.now()
+        now, moves = clock.now(), Moves()
         error = encode_exception(exceptions.TaskRevokedError("expired"))
         with self._database.write(NORMAL) as connection:
-            rows = fetch(connection, self._PRUNABLE, (now, limit))
-            connection.executemany(self._PRUNE, rows)
-            connection.executemany(self._DELETE_ATTEMPTS, rows)
-            expired = fetch(connection, self._EXPIRED, (error, now, self._prune_at(now), now, limit))
-        self._sender.send_all({port for (port,) in expired if port})
-        self._vacuum()
-        return len(rows) + len(expired)
+            pruned = self._prune_rows(connection, now, limit)
+            self._prune_groups(connection, now, limit)
+            expired = fetch(connection, self._EXPIRED, (error, now, self._prune_at(now), limit))
+            self._follow_revoked(connection, expired, now, moves)
+            slots = self._slots_for(connection, moves)
+        self._wake(moves, slots)
+        self.vacuum()
+        return pruned + len(expired)
 
-    def _vacuum(self) -> None:
+    def _prune_rows(self, connection: apsw.Connection, now: float, limit: int) -> int:
+        """Delete rows past their retention. One that an open row still takes is looked at later, behind the others."""
+        rows = fetch(connection, self._PRUNABLE, (now, limit))
+        needed = {seq for seq, ties in rows if ties and connection.execute(self._NEEDED, (seq,)).get}
+        self._delete_rows(connection, [(seq,) for seq, _ in rows if seq not in needed])
+        connection.executemany(self._PRUNE_LATER, ((now + _NEEDED_WAIT, seq) for seq in needed))
+        return len(rows)
+
+    def _prune_groups(self, connection: apsw.Connection, now: float, limit: int) -> None:
+        for (group_id,) in fetch(connection, self._PRUNABLE_GROUPS, (now, limit)):
+            if connection.execute(self._NEEDED_GROUP, (group_id,)).get:
+                connection.execute(self._PRUNE_GROUP_LATER, (now + _NEEDED_WAIT, group_id))
+            else:
+                connection.execute(self._PRUNE_GROUP, (group_id,))
+
+    def vacuum(self) -> bool:
         """Give free pages back to the disk when they are many; a file that we did not make is left alone."""
         with self._database.read() as connection:
             free = connection.execute("PRAGMA freelist_count").get
             pages = connection.execute("PRAGMA page_count").get
             incremental = connection.execute("PRAGMA auto_vacuum").get == 2
-        if incremental and free > _VACUUM_FREE_LEAST and free * _VACUUM_FREE_SHARE > pages:
-            with self._database.write(NORMAL) as connection:
-                fetch(connection, f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
+        if not (incremental and free > _VACUUM_FREE_LEAST and free * _VACUUM_FREE_SHARE > pages):
+            return False
+        with self._database.write(NORMAL) as connection:
+            fetch(connection, f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
+        return True
 
     # The safety net under the datagrams
 

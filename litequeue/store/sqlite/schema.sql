@@ -8,7 +8,7 @@
 --   enqueue   a row, `ready` or `scheduled`
 --   claim     ready -> running; holder, attempt and worker are set
 --   settle    running -> succeeded | failed | revoked | ignored, or back to scheduled/ready for a retry
---   release   running -> ready, for a claim that was not started
+--   release   running -> ready, for a claim that was not started; waiting -> ready, when what a row waits for has ended
 --   bury      running -> ready or failed, for what a dead process held
 --   prune     the row is deleted after its retention
 --
@@ -60,7 +60,17 @@ CREATE TABLE litequeue_tasks (
     result             ANY,                      -- the value of a success, else the error record
     result_serializer  TEXT,
     result_compression TEXT,
-    traceback          TEXT
+    traceback          TEXT,
+    after              TEXT,                     -- the task or group that it waits for, or waited for
+    edge               TEXT,                     -- how it hangs on that: then link body error queue
+    takes_input        INTEGER NOT NULL DEFAULT 0, -- 1: the value of `after` is put before its arguments
+    countdown          REAL,                     -- seconds from its release to its start
+    lifetime           REAL,                     -- seconds from its release to its expiry
+    ties               INTEGER NOT NULL DEFAULT 0, -- what its end does: 1 feeds, 2 leads, 4 member, 8 errbacks
+    errbacks           TEXT,                     -- its error callbacks, JSON
+    stamps             TEXT,                     -- JSON object, header: value or values
+    schedule           TEXT,                     -- the entry of the schedule that it is a run of
+    due_at             REAL                      -- the instant that this run stands for
 ) STRICT;
 
 -- claim: the next row of a lane
@@ -76,6 +86,53 @@ CREATE INDEX litequeue_tasks_expiring ON litequeue_tasks (expires_at)
 CREATE INDEX litequeue_tasks_prunable ON litequeue_tasks (prune_at) WHERE prune_at IS NOT NULL;
 -- AsyncResult.children
 CREATE INDEX litequeue_tasks_children ON litequeue_tasks (parent_id) WHERE parent_id IS NOT NULL;
+-- settle: what waits for a task or a group; prune: what still needs it
+CREATE INDEX litequeue_tasks_after ON litequeue_tasks (after) WHERE after IS NOT NULL;
+-- prune: the members that show the error of a task that failed before them
+CREATE INDEX litequeue_tasks_told ON litequeue_tasks (result) WHERE result_serializer = 'upstream' AND ties & 4;
+-- inputs: the values of a group, in the order of their slots
+CREATE INDEX litequeue_tasks_group ON litequeue_tasks (group_id, group_index) WHERE group_id IS NOT NULL;
+-- fire: an instant of an entry is one row
+CREATE UNIQUE INDEX litequeue_tasks_runs ON litequeue_tasks (schedule, due_at) WHERE schedule IS NOT NULL;
+-- fire: the runs that have not ended
+CREATE INDEX litequeue_tasks_unfinished_runs ON litequeue_tasks (schedule, seq)
+    WHERE schedule IS NOT NULL AND state IN ('waiting', 'scheduled', 'ready', 'running');
+
+-- Groups count their members that have not ended; when none is left, what waits for the group is released.
+CREATE TABLE litequeue_groups (
+    id          TEXT    NOT NULL PRIMARY KEY,
+    size        INTEGER NOT NULL,
+    remaining   INTEGER NOT NULL,
+    failed_id   TEXT,                            -- the task whose failure was the first among its members'
+    tolerant    INTEGER NOT NULL,                -- 1: what waits for it runs also when members failed
+    transient   INTEGER NOT NULL DEFAULT 0,      -- 1: a member wants no result; its value is dropped after use
+    group_id    TEXT,                            -- the outer group that it is one part of
+    group_index INTEGER,
+    root_id     TEXT,
+    parent_id   TEXT,
+    created_at  REAL    NOT NULL,
+    finished_at REAL,
+    prune_at    REAL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX litequeue_groups_parts ON litequeue_groups (group_id, group_index) WHERE group_id IS NOT NULL;
+CREATE INDEX litequeue_groups_prunable ON litequeue_groups (prune_at) WHERE prune_at IS NOT NULL;
+
+-- The stamps of tasks, so that they can be found, and the stamps whose tasks are revoked when they are enqueued.
+CREATE TABLE litequeue_stamps (
+    header TEXT    NOT NULL,
+    value  TEXT    NOT NULL,                     -- JSON
+    seq    INTEGER NOT NULL,
+    PRIMARY KEY (header, value, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX litequeue_stamps_tasks ON litequeue_stamps (seq);
+
+CREATE TABLE litequeue_revoked_stamps (
+    header     TEXT NOT NULL,
+    value      TEXT NOT NULL,                    -- JSON
+    revoked_at REAL NOT NULL,
+    PRIMARY KEY (header, value)
+) STRICT, WITHOUT ROWID;
 
 -- The attempts that did not succeed, one row each: nothing that went wrong is overwritten.
 CREATE TABLE litequeue_attempts (
@@ -96,6 +153,33 @@ CREATE TABLE litequeue_lanes (
     name  TEXT NOT NULL,
     PRIMARY KEY (queue, name)
 ) STRICT, WITHOUT ROWID;
+
+-- The entries of the schedule. `next_instant` is what makes an instant fire once: who fires it moves the entry on.
+CREATE TABLE litequeue_schedules (
+    name            TEXT    NOT NULL PRIMARY KEY,
+    schedule        TEXT    NOT NULL,            -- when, JSON
+    call            TEXT    NOT NULL,            -- what, JSON
+    owner           TEXT,                        -- the app whose code declares it
+    enabled         INTEGER NOT NULL,
+    timezone        TEXT,
+    catchup         TEXT    NOT NULL,            -- none last all
+    catchup_window  REAL,
+    overlap         TEXT    NOT NULL,            -- allow skip queue
+    jitter          REAL    NOT NULL,
+    start_at        REAL,
+    end_at          REAL,
+    max_runs        INTEGER,
+    anchor          REAL    NOT NULL,            -- from when an interval counts
+    next_instant    REAL,                        -- due next; NULL: never again
+    next_at         REAL,                        -- when that is fired, jitter included
+    revision        INTEGER NOT NULL DEFAULT 0,
+    last_run_at     REAL,
+    total_run_count INTEGER NOT NULL DEFAULT 0,
+    skipped         INTEGER NOT NULL DEFAULT 0,
+    error           TEXT
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX litequeue_schedules_due ON litequeue_schedules (next_at) WHERE enabled;
 
 -- Every process that may hold a claim, and the supervisor of each worker. Numbers are never given twice.
 CREATE TABLE litequeue_processes (

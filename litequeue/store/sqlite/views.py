@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 
 from litequeue.core.records import AttemptRecord, TaskRecord
-from litequeue.store.sqlite.engine import Engine, fetch
+from litequeue.store.sqlite.engine import Engine, fetch, task_record, task_records
 
-_TASK_FIELDS = tuple(field.name for field in fields(TaskRecord))
 _ATTEMPT_FIELDS = tuple(field.name for field in fields(AttemptRecord))
 _SLICE = 500  # ids asked for in one statement
 
@@ -17,21 +16,18 @@ _SLICE = 500  # ids asked for in one statement
 class Views(Engine):
     """The verbs of `contract.Viewer`."""
 
-    _TASK = f"""
-        SELECT {", ".join("lane <> queue AS aside" if name == "aside" else name for name in _TASK_FIELDS)}
-        FROM litequeue_tasks WHERE id = ?
-    """
-
     def task(self, task_id: str) -> TaskRecord | None:
         """The task, or None when the file has no such row."""
         with self._database.read() as connection:
-            row = connection.execute(self._TASK, (task_id,)).fetchone()
-        if row is None:
-            return None
-        values = dict(zip(_TASK_FIELDS, row, strict=True))
-        for name in ("ignore_result", "aside"):
-            values[name] = bool(values[name])
-        return TaskRecord(**values)
+            return task_record(connection, task_id)
+
+    def tasks(self, ids: Sequence[str]) -> list[TaskRecord]:
+        """Those of `ids` that the file has."""
+        found: list[TaskRecord] = []
+        for part in _slices(ids):
+            with self._database.read() as connection:
+                found += task_records(connection, part)
+        return found
 
     _STATES = "SELECT id, state FROM litequeue_tasks WHERE id IN (SELECT value FROM json_each(?))"
 
@@ -42,13 +38,6 @@ class Views(Engine):
             with self._database.read() as connection:
                 found.update(fetch(connection, self._STATES, (json.dumps(part),)))
         return found
-
-    _CHILDREN = "SELECT id FROM litequeue_tasks WHERE parent_id = ? ORDER BY seq"
-
-    def children(self, task_id: str) -> list[str]:
-        """The ids of the tasks that the task enqueued, oldest first."""
-        with self._database.read() as connection:
-            return [child for (child,) in fetch(connection, self._CHILDREN, (task_id,))]
 
     _ATTEMPTS = f"""
         SELECT {", ".join("litequeue_attempts." + name for name in _ATTEMPT_FIELDS)}

@@ -1,0 +1,71 @@
+"""How the tasks of a canvas hang on each other: the words that stand in a row.
+
+A row that waits does so for one node, a task or a group, and `edge` says how it hangs on it. `ties` says of a task what
+its end has to do for others; it is 0 for a task that stands alone, which then costs nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+from litequeue.core.records import NewTask
+
+THEN: Final = "then"
+"""The next step of a chain."""
+LINK: Final = "link"
+"""A callback."""
+BODY: Final = "body"
+"""The body of a chord; it waits for a group."""
+QUEUE: Final = "queue"
+"""The next run of a schedule's entry; it waits for the one before to end, however that ends."""
+ERRBACK: Final = "error"
+"""An error callback that has fired; `after` is the task that failed."""
+
+FEEDS: Final = 1
+"""Another task takes its value, so that the value is kept even where no result is wanted."""
+LEADS: Final = 2
+"""Rows wait for its end."""
+MEMBER: Final = 4
+"""Its end is counted by the group `group_id`."""
+ERRBACKS: Final = 8
+"""It has error callbacks."""
+
+# What of a task is not known before it fails, or is the same for every error callback.
+_NOT_KEPT: Final = frozenset({"id", "root_id", "parent_id", "after", "edge", "group_id", "group_index", "ties"})
+_DEFAULTS: Final = dict(NewTask._field_defaults)
+
+
+def write_errbacks(errbacks: Sequence[NewTask]) -> str:
+    """The error callbacks of a task as its row keeps them: JSON, each a task without an id."""
+    return json.dumps([_kept(errback) for errback in errbacks], separators=(",", ":"))
+
+
+def _kept(errback: NewTask) -> dict[str, Any]:
+    kept = {
+        name: value
+        for name, value in errback._asdict().items()
+        if name not in _NOT_KEPT and value != _DEFAULTS.get(name, ...)
+    }
+    if isinstance(errback.payload, bytes):
+        kept["payload"] = {"base64": base64.b64encode(errback.payload).decode()}
+    return kept
+
+
+def read_errbacks(text: str | None) -> list[NewTask]:
+    """The error callbacks that a row keeps, their ids empty. ValueError: the text is not as we write it."""
+    if text is None:
+        return []
+    try:
+        return [_read(kept) for kept in json.loads(text)]
+    except (TypeError, AttributeError, KeyError) as error:
+        raise ValueError(f"error callbacks that cannot be read: {error}") from error
+
+
+def _read(kept: dict[str, Any]) -> NewTask:
+    payload = kept.pop("payload")
+    if isinstance(payload, dict):
+        payload = base64.b64decode(payload["base64"])
+    return NewTask(id="", payload=payload, **kept)

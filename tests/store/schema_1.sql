@@ -1,0 +1,117 @@
+-- A queue in one file.
+--
+-- A task is one row of litequeue_tasks for its whole life. `state` says where it stands, and every move is one guarded
+-- UPDATE: it names the state it comes from and, once the row is claimed, the holder and the attempt, so that a late
+-- process changes nothing. Rows are never copied between tables; what must be found fast has a partial index over just
+-- the rows in that state, so the cost of a claim does not grow with the history or with what waits for a later time.
+--
+--   enqueue   a row, `ready` or `scheduled`
+--   claim     ready -> running; holder, attempt and worker are set
+--   settle    running -> succeeded | failed | revoked | ignored, or back to scheduled/ready for a retry
+--   release   running -> ready, for a claim that was not started
+--   bury      running -> ready or failed, for what a dead process held
+--   prune     the row is deleted after its retention
+--
+-- Names begin with litequeue_ so that a queue can share a file with other tables. The version of this schema is a row of
+-- litequeue_meta, not the file's user_version, for the same reason. Times are Unix seconds.
+
+CREATE TABLE litequeue_meta (
+    key   TEXT NOT NULL PRIMARY KEY,
+    value ANY
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE litequeue_tasks (
+    seq                INTEGER PRIMARY KEY,      -- order of arrival: first in, first out within a priority
+    id                 TEXT    NOT NULL UNIQUE,  -- made by the client; UUIDv7, so the index grows at its end
+    name               TEXT    NOT NULL,
+    queue              TEXT    NOT NULL,
+    lane               TEXT    NOT NULL,         -- where claimers look: the queue, or queue TAB name once a claimer that
+                                                 -- does not know the name has put the row aside
+    priority           INTEGER NOT NULL,         -- 0 to 255, higher first
+    state              TEXT    NOT NULL,         -- waiting scheduled ready running succeeded failed revoked ignored
+    custom_state       TEXT,                     -- what update_state shows until the next move
+    payload            ANY     NOT NULL,         -- [args, kwargs]: TEXT where the serializer gives text, else BLOB
+    serializer         TEXT    NOT NULL,
+    compression        TEXT,
+    run_at             REAL,
+    expires_at         REAL,
+    ignore_result      INTEGER NOT NULL,         -- 1: keep no result; 2: delete the row when it ends (forgotten)
+    retries            INTEGER NOT NULL,
+    time_limit         REAL,
+    soft_time_limit    REAL,
+    root_id            TEXT,
+    parent_id          TEXT,
+    group_id           TEXT,
+    group_index        INTEGER,
+    origin             TEXT,                     -- the node that enqueued it
+    reply_port         INTEGER,                  -- UDP port of a client that may wait for the end
+    headers            TEXT,                     -- the caller's own headers, JSON
+    options            TEXT,                     -- what no query needs, JSON
+    enqueued_at        REAL    NOT NULL,
+    attempt            INTEGER NOT NULL DEFAULT 0,
+    deaths             INTEGER NOT NULL DEFAULT 0,
+    at_most_once       INTEGER NOT NULL DEFAULT 0, -- acks_late=False, as the claimer declared it
+    holder             INTEGER,                  -- litequeue_processes.id
+    worker             TEXT,
+    pid                INTEGER,
+    started_at         REAL,
+    finished_at        REAL,
+    prune_at           REAL,                     -- when a finished row may be deleted; NULL: never
+    result             ANY,                      -- the value of a success, else the error record
+    result_serializer  TEXT,
+    result_compression TEXT,
+    traceback          TEXT
+) STRICT;
+
+-- claim: the next row of a lane
+CREATE INDEX litequeue_tasks_ready ON litequeue_tasks (lane, priority DESC, seq) WHERE state = 'ready';
+-- claim: what is due
+CREATE INDEX litequeue_tasks_scheduled ON litequeue_tasks (run_at) WHERE state = 'scheduled';
+-- bury: what a process holds
+CREATE INDEX litequeue_tasks_running ON litequeue_tasks (holder) WHERE state = 'running';
+-- prune: what expired before it started
+CREATE INDEX litequeue_tasks_expiring ON litequeue_tasks (expires_at)
+    WHERE expires_at IS NOT NULL AND state IN ('waiting', 'scheduled', 'ready');
+-- prune: what is past its retention
+CREATE INDEX litequeue_tasks_prunable ON litequeue_tasks (prune_at) WHERE prune_at IS NOT NULL;
+-- AsyncResult.children
+CREATE INDEX litequeue_tasks_children ON litequeue_tasks (parent_id) WHERE parent_id IS NOT NULL;
+
+-- The attempts that did not succeed, one row each: nothing that went wrong is overwritten.
+CREATE TABLE litequeue_attempts (
+    seq         INTEGER NOT NULL,
+    attempt     INTEGER NOT NULL,
+    outcome     TEXT    NOT NULL,                -- failed retry requeued lost
+    error       TEXT    NOT NULL,                -- the error record, JSON
+    traceback   TEXT,
+    worker      TEXT,
+    started_at  REAL,
+    finished_at REAL    NOT NULL,
+    PRIMARY KEY (seq, attempt)
+) STRICT, WITHOUT ROWID;
+
+-- The lanes that exist beside the queues' own.
+CREATE TABLE litequeue_lanes (
+    queue TEXT NOT NULL,
+    name  TEXT NOT NULL,
+    PRIMARY KEY (queue, name)
+) STRICT, WITHOUT ROWID;
+
+-- Every process that may hold a claim, and the supervisor of each worker. Numbers are never given twice.
+CREATE TABLE litequeue_processes (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    worker       TEXT    NOT NULL,               -- node name, celery@host
+    role         TEXT    NOT NULL,               -- worker, child
+    parent       INTEGER,
+    host         TEXT    NOT NULL,
+    boot         TEXT    NOT NULL,
+    namespace    TEXT    NOT NULL,
+    pid          INTEGER NOT NULL,
+    started      TEXT    NOT NULL,
+    port         INTEGER,                        -- UDP port that wakes an idle slot of the worker
+    queues       TEXT    NOT NULL,               -- JSON array
+    idle         INTEGER NOT NULL DEFAULT 0,     -- slots that wait for work
+    started_at   REAL    NOT NULL,
+    heartbeat_at REAL    NOT NULL,
+    info         TEXT    NOT NULL                -- JSON object
+) STRICT;
