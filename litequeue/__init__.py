@@ -22,9 +22,16 @@ if TYPE_CHECKING:
     from litequeue.app.current import current_app as current_app
     from litequeue.app.current import current_task as current_task
     from litequeue.app.declaring import shared_task as shared_task
+    from litequeue.canvas.chains import chain as chain
+    from litequeue.canvas.chords import chord as chord
+    from litequeue.canvas.groups import group as group
+    from litequeue.canvas.maps import chunks as chunks
+    from litequeue.canvas.maps import xmap as xmap
+    from litequeue.canvas.maps import xstarmap as xstarmap
     from litequeue.canvas.signature import Signature as Signature
     from litequeue.canvas.signature import maybe_signature as maybe_signature
     from litequeue.canvas.signature import signature as signature
+    from litequeue.canvas.signature import subtask as subtask
     from litequeue.task import Task as Task
 
 __version__ = "0.1.0"
@@ -33,11 +40,18 @@ _ADDRESS = {
     "LiteQueue": "litequeue.app",
     "Signature": "litequeue.canvas.signature",
     "Task": "litequeue.task",
+    "chain": "litequeue.canvas.chains",
+    "chord": "litequeue.canvas.chords",
+    "chunks": "litequeue.canvas.maps",
     "current_app": "litequeue.app.current",
     "current_task": "litequeue.app.current",
+    "group": "litequeue.canvas.groups",
     "maybe_signature": "litequeue.canvas.signature",
     "shared_task": "litequeue.app.declaring",
     "signature": "litequeue.canvas.signature",
+    "subtask": "litequeue.canvas.signature",
+    "xmap": "litequeue.canvas.maps",
+    "xstarmap": "litequeue.canvas.maps",
 }
 _MODULES = ("exceptions", "signals", "states")
 
@@ -45,12 +59,16 @@ __all__: tuple[str, ...] = (
     "LiteQueue",
     "Signature",
     "Task",
+    "chain",
+    "chord",
+    "chunks",
     "current_app",
     "current_task",
     "exceptions",
+    "group",
     "maybe_signature",
 )
-__all__ += ("shared_task", "signals", "signature", "states")
+__all__ += ("shared_task", "signals", "signature", "states", "subtask", "xmap", "xstarmap")
 
 
 def __getattr__(name: str) -> Any:

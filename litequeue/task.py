@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from types import GenericAlias
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from litequeue import signals
 from litequeue.app.current import get_current_app, get_current_worker_task
+from litequeue.calling.capturing import capturing
 from litequeue.calling.message import EXECUTION_OPTIONS, Preset, preset_for
 from litequeue.core.context import Context as Context
 from litequeue.core.context import RequestStack, current_tasks
@@ -77,6 +78,8 @@ class Task:
     """Check the arguments against the function's parameters at the call; None: as the app's `strict_typing`."""
     app: LiteQueue = _App()  # type: ignore[assignment]
     request_stack: RequestStack
+    takes_error: bool = False
+    """As an error callback it is called with (request, exception, traceback), not with the id of the failed task."""
     overrides: frozenset[str] = frozenset()
     """Which of `HANDLERS` this task defines."""
 
@@ -139,6 +142,7 @@ class Task:
 
     customised_calls: bool = False
     """Whether the task defines itself how it is called, so that `delay()` must ask it."""
+    overrides_apply_async: bool = False
 
     __bound__: bool = False
     __header__: Callable[..., None] | None = None
@@ -171,9 +175,11 @@ class Task:
         throws: Any = cls.throws
         cls.throws = (throws,) if isinstance(throws, type) else tuple(throws)
         cls.overrides = frozenset(name for name in HANDLERS if getattr(cls, name) is not getattr(Task, name))
+        cls.takes_error = _takes_error(cls)
         cls.customised_calls = any(
             getattr(cls, name) is not getattr(Task, name) for name in ("apply_async", "AsyncResult", "shadow_name")
         )
+        cls.overrides_apply_async = cls.apply_async is not Task.apply_async
         cls.on_bound(app)
         return app
 
@@ -225,8 +231,8 @@ class Task:
         finally:
             current_tasks.reset(token)
             self.request_stack.pop()
-            if outer is not None and "pending_retry" in inner.__dict__:
-                outer.update(pending_retry=inner.pending_retry)
+            if outer is not None and "pending" in inner.__dict__:
+                outer.update(pending=inner.pending)
 
     def delay(self, *args: Any, **kwargs: Any) -> AsyncResult:
         """Enqueue the task with these arguments; returns when it is safely in the file."""
@@ -281,12 +287,17 @@ class Task:
         - `ignore_result`, `headers` (a dict; `self.request.headers`), `app_id` and other properties;
         - `serializer`, `compression`;
         - `durability`: `"full"` or `"normal"`, for this call alone;
+        - `link`, `link_error`: a signature, or a list of them, to run when it has succeeded, or failed;
         - `root_id`, `parent_id`, `group_id`, `group_index`, `argsrepr`, `kwargsrepr`, `add_to_parent`.
 
         Options that only mean something to a message broker (`producer`, `connection`, `exchange`, `retry`, …) are
         accepted and change nothing. TypeError: wrong arguments, or an unknown option. ValueError: an option out of
         range. DuplicateTaskError: the file has `task_id` already. EncodeError, QueueNotFound, OperationalError.
         """
+        captured = capturing.get()
+        if captured is not None and captured.wants(self):
+            given = {"task_id": task_id, "link": link, "link_error": link_error, "shadow": shadow, **options}
+            return captured.take(args, kwargs, given)
         args, kwargs, options = self.prepare_call(
             args, kwargs, task_id=task_id, link=link, link_error=link_error, shadow=shadow, **options
         )
@@ -299,15 +310,21 @@ class Task:
                 return run(self, args, kwargs, options, options.get("throw"))
         return app.enqueue_call(self.name, args, kwargs, options, self)
 
-    def prepare_call(self, args: Any, kwargs: Any, **options: Any) -> tuple[Any, Any, dict[str, Any]]:
-        """Arguments, checked, and the options of a call together with those of the task."""
+    def prepare_call(
+        self, args: Any, kwargs: Any, takes_input: int = 0, **options: Any
+    ) -> tuple[Any, Any, dict[str, Any]]:
+        """Arguments, checked, and the options of a call together with those of the task.
+
+        `takes_input`: in the end, so many values are put before the arguments.
+        """
         if self.typing and self.__header__ is not None:
-            self.__header__(*(args or ()), **(kwargs or {}))
+            self.__header__(*(None,) * takes_input, *(args or ()), **(kwargs or {}))
         options["shadow"] = options.get("shadow") or self.shadow_name(args, kwargs, options)
         options = {**self.execution_options(), **options}
         options.setdefault("ignore_result", self.ignore_result)
         if self._dump_models is not None and options.get("serializer") != "pickle":
-            args, kwargs = self._dump_models(args, kwargs)
+            args, kwargs = self._dump_models((*(None,) * takes_input, *(args or ())), kwargs)
+            args = args[takes_input:]
         return args, kwargs, options
 
     def execution_options(self) -> dict[str, Any]:
@@ -362,11 +379,15 @@ class Task:
 
     def s(self, *args: Any, **kwargs: Any) -> Signature:
         """`add.s(2, 2)` is `add.signature((2, 2))`."""
-        return self.signature(args, kwargs)
+        from litequeue.canvas.signature import call_of
+
+        return call_of(self, args, kwargs)
 
     def si(self, *args: Any, **kwargs: Any) -> Signature:
         """A signature that takes no further arguments."""
-        return self.signature(args, kwargs, immutable=True)
+        from litequeue.canvas.signature import call_of
+
+        return call_of(self, args, kwargs, immutable=True)
 
     def signature_from_request(
         self,
@@ -386,6 +407,24 @@ class Task:
         )
 
     subtask_from_request = signature_from_request
+
+    def map(self, it: Iterable[Any]) -> Signature:
+        """The signature of one task that calls this one with each item of `it`; its result is the list of results."""
+        from litequeue.canvas.maps import xmap
+
+        return xmap(self.s(), it, app=self.app)
+
+    def starmap(self, it: Iterable[Iterable[Any]]) -> Signature:
+        """As `map`, for items that are the positional arguments of a call each."""
+        from litequeue.canvas.maps import xstarmap
+
+        return xstarmap(self.s(), it, app=self.app)
+
+    def chunks(self, it: Iterable[Iterable[Any]], n: int) -> Signature:
+        """The signature of a group of tasks that make `n` of the calls of `starmap(it)` each."""
+        from litequeue.canvas.maps import chunks
+
+        return chunks(self.s(), it, n, app=self.app)
 
     # Inside a running task
 
@@ -431,6 +470,37 @@ class Task:
         if throw:
             raise told
         return told
+
+    def replace(self, sig: Any) -> NoReturn:
+        """Become `sig`, a signature of a task, chain, group or chord: `raise self.replace(other.s(2))`.
+
+        Always raises, so that nothing more of the task runs. The id stays: the result of this task is that of the
+        replacement, a group's the list of its members'. Callbacks, error callbacks, the rest of a chain and the place
+        in a group stay as well. It is written when this attempt ends, in one transaction. ImproperlyConfigured: an
+        empty chain.
+        """
+        from litequeue.calling.replacing import replacement
+
+        raise self.on_replace(replacement(self, sig))
+
+    def on_replace(self, sig: Signature) -> Any:
+        """Called by `replace` with the signature that takes this task's place, to raise the exception that does it.
+
+        A task class may change the signature and then call this one.
+        """
+        from litequeue.calling.replacing import replaced
+
+        raise replaced(self, sig)
+
+    def add_to_chord(self, sig: Signature, lazy: bool = False) -> Any:
+        """Add `sig` to the header of the chord that this task is a member of: the body waits for it, too.
+
+        It is written when this task succeeds, with its end. Returns its result, or with `lazy` the signature, which is
+        added when its `delay()` is called. ValueError: this task is not member of any chord.
+        """
+        from litequeue.calling.replacing import add_to_chord
+
+        return add_to_chord(self, sig, lazy)
 
     def update_state(
         self, task_id: str | None = None, state: str | None = None, meta: Any = None, **kwargs: Any
@@ -502,3 +572,12 @@ class Task:
         return task_by_name, (self.name, type(self).__module__)
 
     __class_getitem__ = classmethod(GenericAlias)  # type: ignore[var-annotated]
+
+
+def _takes_error(cls: type[Task]) -> bool:
+    """Whether the body is a plain function that can be called with (request, exception, traceback)."""
+    run = next((vars(base)["run"] for base in cls.__mro__ if "run" in vars(base)), None)
+    if not isinstance(run, staticmethod):
+        return False
+    code = getattr(getattr(cls, "_declared", run.__func__), "__code__", None)
+    return code is not None and (code.co_argcount > 2 or bool(code.co_flags & 0x04))  # 0x04: it has *args

@@ -52,11 +52,27 @@ def test_the_stdlib_report_loses_nothing_when_a_process_is_killed(tmp_path: Path
     shutil.copytree(EXAMPLES / "stdlib_report", tmp_path / "report")
     report = run("run.py", "--limit", "240", cwd=tmp_path / "report")
     assert report.returncode == 0, report.stdout + report.stderr
-    assert "Enqueued 240 tasks" in report.stdout
+    sent = re.search(r"Sent (\d+) tasks in one transaction", report.stdout)
+    assert sent
+    assert "one for each of 240 modules" in report.stdout
     assert re.search(r"Killed worker process \d+ with SIGKILL", report.stdout)
-    assert "Nothing was lost: 240 tasks enqueued, 240 SUCCESS." in report.stdout
+    assert f"Nothing was lost: {sent[1]} tasks sent, {sent[1]} SUCCESS, each sum complete." in report.stdout
     assert "the ten largest modules" in report.stdout
     assert "100 %  240 of 240" in report.stdout
+
+
+def test_the_stdlib_report_draws_its_workflow(tmp_path: Path) -> None:
+    """A chord of chords: the packages' groups, folded, each with its sum, and the sum of all at the end."""
+    shutil.copytree(EXAMPLES / "stdlib_report", tmp_path / "report")
+    report = run("run.py", "--limit", "200", "--no-kill", cwd=tmp_path / "report")
+    assert report.returncode == 0, report.stdout + report.stderr
+    drawing = report.stdout.partition("The workflow, as the file has it:")[2].split("\n\n")[1].splitlines()
+    assert re.fullmatch(r"  group of \d+: all ended", drawing[0])
+    assert any(re.fullmatch(r"  [├└]─ group of \d+: all ended", line) for line in drawing)
+    assert any(re.fullmatch(r"  [│ ]  tasks\.package  SUCCESS", line) for line in drawing)
+    assert any(re.fullmatch(r"  [│ ]  └─ ×\d+ more: \d+ SUCCESS", line) for line in drawing)
+    assert drawing[-2:] == ["  ↓", "  tasks.library  SUCCESS"]
+    assert not {"PENDING", "STARTED", "FAILURE"} & set(report.stdout.split())
 
 
 def test_the_stdlib_report_leaves_no_file_behind(tmp_path: Path) -> None:

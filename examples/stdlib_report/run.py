@@ -2,8 +2,8 @@
 
     python run.py [--concurrency 2] [--limit N] [--no-kill]
 
-Starts a worker, enqueues one task for each module in one transaction, kills a worker process with SIGKILL when a
-quarter is done, and reports. Exits with 1 if a task was lost.
+Starts a worker and sends one canvas: a chord for each package, of its modules and their sum, and a chord over all of
+them. Kills a worker process with SIGKILL when a quarter is done, and reports. Exits with 1 if a task was lost.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-PATIENCE = 120  # seconds without a result after which the run gives up
+PATIENCE = 120  # seconds without a task that ends after which the run gives up
 
 
 def main() -> int:
@@ -36,27 +36,49 @@ def main() -> int:
 
 
 def report(options: argparse.Namespace, log: Path) -> int:
-    """Enqueue, collect, print; returns the exit code."""
-    from tasks import analyse
-
+    """Send, wait, print; returns the exit code."""
     import litequeue
 
     library = Path(sysconfig.get_path("stdlib"))
-    modules = find_modules(library)[: options.limit]
+    packages = find_packages(library, options.limit)
+    modules = sum(map(len, packages.values()))
     print(f"litequeue {litequeue.__version__}, Python {sys.version.split()[0]}, {options.concurrency} worker processes")
 
     began = time.perf_counter()
-    results = analyse.app.enqueue_many([analyse.s(str(path)) for path in modules])
+    result = canvas(library, packages).delay()
+    tasks = modules + len(packages) + 1
     print(
-        f"Enqueued {len(results):,} tasks, one for each module under {library}, in {time.perf_counter() - began:.2f} s."
+        f"Sent {tasks:,} tasks in one transaction, in {time.perf_counter() - began:.2f} s: one for each of {modules:,}"
+        f" modules\nunder {library}, one over each of {len(packages)} packages, one over all."
     )
 
-    reports, killed = collect(results, kill_at=None if options.no_kill else len(results) // 4)
+    killed = wait_for(result, modules, kill_at=None if options.no_kill else modules // 4)
     seconds = time.perf_counter() - began
 
-    names = [str(path.relative_to(library)) for path in modules]
-    print_totals(dict(zip(names, reports, strict=True)))
-    return print_verdict(results, reports, seconds, killed, log)
+    if result.successful():
+        print_totals(result.get())
+        print(f"\nThe workflow, as the file has it:\n\n{indented(str(result.app.graph(result, limit=tasks + 1)))}")
+    return print_verdict(result, packages, seconds, killed, log)
+
+
+def canvas(library: Path, packages: dict[str, list[Path]]) -> Any:
+    """The whole work: a chord of chords."""
+    from tasks import analyse
+    from tasks import library as library_task
+    from tasks import package as package_task
+
+    from litequeue import chord
+
+    return chord(
+        [
+            chord(
+                [analyse.s(str(path), str(path.relative_to(library))) for path in modules],
+                package_task.s(name),
+            )
+            for name, modules in packages.items()
+        ],
+        library_task.s(),
+    )
 
 
 def parse_options() -> argparse.Namespace:
@@ -68,10 +90,15 @@ def parse_options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def find_modules(library: Path) -> list[Path]:
-    """Every Python file of the standard library, without installed packages."""
+def find_packages(library: Path, limit: int | None) -> dict[str, list[Path]]:
+    """Every Python file of the standard library, without installed packages, by the package it belongs to."""
     others = {"site-packages", "dist-packages", "__pycache__"}
-    return sorted(path for path in library.rglob("*.py") if others.isdisjoint(path.relative_to(library).parts))
+    files = sorted(path for path in library.rglob("*.py") if others.isdisjoint(path.relative_to(library).parts))
+    packages: dict[str, list[Path]] = {}
+    for path in files[:limit]:
+        parts = path.relative_to(library).parts
+        packages.setdefault(parts[0] if len(parts) > 1 else "single modules", []).append(path)
+    return packages
 
 
 @contextmanager
@@ -90,30 +117,34 @@ def running_worker(concurrency: int, log: Path) -> Iterator[Path]:
             worker.kill()
 
 
-def collect(results: list[Any], kill_at: int | None) -> tuple[list[dict[str, Any] | None], int | None]:
-    """The value of every task, None where there is none; and the process that was killed."""
-    from litequeue.exceptions import TimeoutError
+def analyses(result: Any) -> Any:
+    """The results of the modules: the members of each package's header, one step before its sum."""
+    from litequeue.result import ResultSet
 
-    progress = Progress(len(results))
-    reports: list[dict[str, Any] | None] = []
-    killed = None
-    for position, result in enumerate(results):
-        if position == kill_at:
-            killed = kill_a_busy_process(results[position:])
+    return ResultSet(module for package in result.parent.results for module in package.parent.results)
+
+
+def wait_for(result: Any, modules: int, kill_at: int | None) -> int | None:
+    """Show how many modules are done until all has ended; returns the process that was killed."""
+    every_module = analyses(result)
+    progress = Progress(modules)
+    done, killed, since = 0, None, time.monotonic()
+    while not result.ready() and time.monotonic() - since < PATIENCE:
+        before, done = done, every_module.completed_count()
+        if done > before:
+            since = time.monotonic()
+            progress.show(done)
+        if kill_at is not None and killed is None and done >= kill_at:
+            killed = kill_a_busy_process(every_module.results)
             progress.note(f"Killed worker process {killed} with SIGKILL in the middle of a task.")
-        try:
-            reports.append(result.get(timeout=PATIENCE, propagate=False))
-        except TimeoutError:
-            reports.append(None)
-            break
-        progress.show(position + 1)
+        time.sleep(0.1)
+    progress.show(every_module.completed_count())
     progress.end()
-    reports.extend([None] * (len(results) - len(reports)))
-    return reports, killed
+    return killed
 
 
 def kill_a_busy_process(results: list[Any]) -> int:
-    """SIGKILL the process that runs the next of `results`; returns its pid."""
+    """SIGKILL the process that runs one of `results`; returns its pid."""
     for result in results:
         while not result.ready():
             running = result.info  # of a task that runs: {"pid": ..., "hostname": ...}
@@ -123,36 +154,45 @@ def kill_a_busy_process(results: list[Any]) -> int:
     raise SystemExit("no task was seen running")
 
 
-def print_totals(reports: dict[str, dict[str, Any] | None]) -> None:
+def print_totals(totals: dict[str, Any]) -> None:
     """What the standard library consists of, and its ten largest modules."""
-    found = {name: report for name, report in reports.items() if isinstance(report, dict)}
-    python = {name: report for name, report in found.items() if report["python"]}
-    print(f"\n  {len(found):>9,} files, of which {len(found) - len(python)} are not Python 3 (test data)")
+    print(f"\n  {totals['files']:>9,} files, of which {totals['not_python']} are not Python 3 (test data)")
     for what in ("lines", "functions", "classes", "imports"):
-        print(f"  {sum(report[what] for report in python.values()):>9,} {what}")
+        print(f"  {totals[what]:>9,} {what}")
 
     print(f"\n  {'the ten largest modules':44} {'lines':>7} {'functions':>10} {'classes':>8}")
-    for name, report in sorted(python.items(), key=lambda item: -item[1]["lines"])[:10]:
-        print(f"  {name:44} {report['lines']:>7,} {report['functions']:>10,} {report['classes']:>8,}")
+    for one in totals["largest"]:
+        print(f"  {one['module']:44} {one['lines']:>7,} {one['functions']:>10,} {one['classes']:>8,}")
 
 
-def print_verdict(
-    results: list[Any], reports: list[dict[str, Any] | None], seconds: float, killed: int | None, log: Path
-) -> int:
-    """Whether every task ended in exactly one SUCCESS; returns the exit code."""
-    lost = [result.id for result in results if result.state != "SUCCESS"]
-    twice = sum(1 for report in reports if isinstance(report, dict) and report["attempt"] > 1)
+def print_verdict(result: Any, packages: dict[str, list[Path]], seconds: float, killed: int | None, log: Path) -> int:
+    """Whether every task ended in SUCCESS, and every sum was made of all it is the sum of; returns the exit code."""
+    results = [*analyses(result), *result.parent, result]
+    lost = [one.id for one in results if one.state != "SUCCESS"]
 
     print(f"\n{len(results):,} tasks in {seconds:.1f} s: {len(results) / seconds:,.0f} tasks a second.")
-    if killed is not None:
-        reason = "was killed while it held " + ("it" if twice == 1 else "them") if twice else "had just finished one"
-        print(f"{twice} ran twice: process {killed} {reason}.")
     if not lost:
-        print(f"Nothing was lost: {len(results):,} tasks enqueued, {len(results):,} SUCCESS.")
-        return 0
-    print(f"LOST: {len(lost)} tasks did not end in SUCCESS: {', '.join(lost[:5])} ...")
+        totals = result.get()
+        if killed is not None:
+            twice = totals["ran_again"]
+            reason = (
+                "was killed while it held " + ("it" if twice == 1 else "them") if twice else "had just finished one"
+            )
+            print(f"{twice} ran twice: process {killed} {reason}.")
+        expected = {name: len(modules) for name, modules in packages.items()}
+        if totals["packages"] == expected:
+            print(f"Nothing was lost: {len(results):,} tasks sent, {len(results):,} SUCCESS, each sum complete.")
+            return 0
+        print(f"WRONG: the sums are of {totals['packages']}, not of {expected}")
+    else:
+        print(f"LOST: {len(lost)} tasks did not end in SUCCESS: {', '.join(lost[:5])} ...")
     print(f"The worker said:\n{log.read_text()}")
     return 1
+
+
+def indented(text: str) -> str:
+    """`text` with two spaces before each line."""
+    return "\n".join(f"  {line}" for line in text.splitlines())
 
 
 class Progress:

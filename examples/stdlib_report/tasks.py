@@ -6,15 +6,17 @@ import warnings
 
 from app import app
 
+COUNTS = ("lines", "functions", "classes", "imports")
+
 
 @app.task(bind=True)
-def analyse(self, path):
+def analyse(self, path, module):
     """Count what is in the Python file `path`.
 
     A file that is not Python 3 (the standard library carries some as test data) is a result too, not a failure.
     `attempt` is 1, or more when the process that ran the task before died.
     """
-    report = {"lines": 0, "functions": 0, "classes": 0, "imports": 0, "python": True, "attempt": self.request.attempt}
+    report = {"module": module, **dict.fromkeys(COUNTS, 0), "python": True, "attempt": self.request.attempt}
     try:
         with tokenize.open(path) as file:
             source = file.read()
@@ -33,3 +35,32 @@ def analyse(self, path):
         elif isinstance(node, ast.Import | ast.ImportFrom):
             report["imports"] += 1
     return report
+
+
+@app.task
+def package(reports, name):
+    """The sum of a package; called once, with the reports of all its modules in their order."""
+    return {
+        "package": name,
+        "files": len(reports),
+        "not_python": sum(not report["python"] for report in reports),
+        "ran_again": sum(report["attempt"] > 1 for report in reports),
+        "largest": largest(reports),
+        **{count: sum(report[count] for report in reports) for count in COUNTS},
+    }
+
+
+@app.task
+def library(packages):
+    """The sum of the library; called once, with those of all its packages."""
+    counts = ("files", "not_python", "ran_again", *COUNTS)
+    return {
+        "packages": {one["package"]: one["files"] for one in packages},
+        "largest": largest(report for one in packages for report in one["largest"]),
+        **{count: sum(one[count] for one in packages) for count in counts},
+    }
+
+
+def largest(reports):
+    """The ten largest modules."""
+    return sorted(reports, key=lambda report: -report["lines"])[:10]

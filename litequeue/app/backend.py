@@ -8,6 +8,7 @@ from litequeue import states
 
 if TYPE_CHECKING:
     from litequeue.app.base import LiteQueue
+    from litequeue.result.group_result import GroupResult
 
 
 class Backend:
@@ -55,6 +56,18 @@ class Backend:
     def forget(self, task_id: str) -> None:
         """Delete what is kept of the task, once it has ended."""
         self.app.AsyncResult(task_id).forget()
+
+    def save_group(self, group_id: str, result: GroupResult) -> None:
+        """Make sure that `restore_group` finds the group."""
+        result.save()
+
+    def restore_group(self, group_id: str, cache: bool = True) -> GroupResult | None:
+        """The group as the file has it; None when it has none."""
+        return self.app.GroupResult.restore(group_id)
+
+    def delete_group(self, group_id: str) -> None:
+        """Delete what `save_group` wrote."""
+        self.app.GroupResult(group_id).delete()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.as_uri()}>"

@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 from litequeue import signals
 from litequeue.app import current as local
 from litequeue.app import declaring
+from litequeue.app.builtins import add_builtins
+from litequeue.app.periodic import Periodic
 from litequeue.app.registry import TaskRegistry, gen_task_name
-from litequeue.calling.message import Built, announce_published, build
+from litequeue.calling.announcing import announce_published
+from litequeue.calling.message import CANVAS, Built, build
 from litequeue.config.settings import Settings
 from litequeue.core import clock
 from litequeue.exceptions import AlwaysEagerIgnored, ImproperlyConfigured
@@ -28,10 +31,14 @@ if TYPE_CHECKING:
     from litequeue.app.embedded import EmbeddedWorker
     from litequeue.app.wiring import Derived, OpenFile
     from litequeue.calling.eager import EagerExecutor
+    from litequeue.canvas.graph import Graph
     from litequeue.canvas.signature import Signature
     from litequeue.core.payload import Codec
     from litequeue.core.routing import Router
     from litequeue.result.async_result import AsyncResult
+    from litequeue.result.eager_result import EagerResult
+    from litequeue.result.group_result import GroupResult
+    from litequeue.result.result_set import ResultSet
     from litequeue.result.waiting import Watcher
     from litequeue.store.contract import Store
     from litequeue.worker.runtime import Runtime
@@ -39,7 +46,7 @@ if TYPE_CHECKING:
 __all__ = ("LiteQueue",)
 
 
-class LiteQueue:
+class LiteQueue(Periodic):
     """A queue in one SQLite file, and the tasks that are sent to it and run from it.
 
         app = LiteQueue("proj", broker="app.db")
@@ -264,6 +271,7 @@ class LiteQueue:
                 if app is not self:
                     for fun, opts in list(app.shared):
                         declaring.task_from_function(self, fun, opts, warn=False)
+            add_builtins(self)
             for task in list(self.registry.values()):
                 task.bind(self)
             self.on_after_finalize.send(sender=self)
@@ -331,6 +339,10 @@ class LiteQueue:
         self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any], task: BaseTask | None = None
     ) -> AsyncResult:
         """Enqueue one call, whose options are complete."""
+        if any(map(options.get, CANVAS)):
+            from litequeue.calling.canvas import send_call
+
+            return send_call(self, name, args, kwargs, options, task)
         built = build(self, name, args, kwargs, options, task)
         self.store.enqueue((built.new,), built.durability)
         if signals.after_task_publish.receivers:
@@ -350,8 +362,8 @@ class LiteQueue:
 
     def enqueue_many(
         self, signatures: Iterable[Signature | Mapping[str, Any]], durability: str | None = None
-    ) -> list[AsyncResult]:
-        """Enqueue any number of calls in one transaction, all or none; returns their results in order."""
+    ) -> list[Any]:
+        """Enqueue any number of calls, canvases among them, in one transaction, all or none; returns their results."""
         from litequeue.calling.bulk import enqueue_many
 
         return enqueue_many(self, signatures, durability)
@@ -376,6 +388,36 @@ class LiteQueue:
         from litequeue.result.async_result import AsyncResult
 
         return type("AsyncResult", (AsyncResult,), {"app": self, "__module__": AsyncResult.__module__})
+
+    @functools.cached_property
+    def GroupResult(self) -> type[GroupResult]:
+        """The class of the results of this app's groups."""
+        from litequeue.result.group_result import GroupResult
+
+        return type("GroupResult", (GroupResult,), {"app": self, "__module__": GroupResult.__module__})
+
+    @functools.cached_property
+    def ResultSet(self) -> type[ResultSet]:
+        """The class of sets of this app's results."""
+        from litequeue.result.result_set import ResultSet
+
+        return type("ResultSet", (ResultSet,), {"app": self, "__module__": ResultSet.__module__})
+
+    def graph(self, result: Any, limit: int = 1000) -> Graph:
+        """The stored workflow that a result, or the task or group of an id, is part of: the `limit` nearest tasks.
+
+        `print(app.graph(result))` draws it, with the state of each task.
+        """
+        from litequeue.canvas.graph import graph
+
+        return graph(self, result, limit)
+
+    @property
+    def EagerResult(self) -> type[EagerResult]:
+        """The class of the results of tasks that were run in place."""
+        from litequeue.result.eager_result import EagerResult
+
+        return EagerResult
 
     def require_results(self) -> None:
         """NotImplementedError where no results are kept."""

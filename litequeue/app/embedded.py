@@ -24,7 +24,6 @@ START_TIMEOUT = 60.0
 FROM_CELERY = frozenset(
     {
         "autoscale",
-        "beat",
         "heartbeat",
         "optimization",
         "pidfile",
@@ -86,7 +85,15 @@ def make_worker(app: LiteQueue, **options: Any) -> Worker:
     chosen = worker_options(app, **options)
     if chosen.pool == "prefork":
         loader.__getstate__()  # says now what would go wrong in each child
-    return Worker(loader.load(), chosen, loader)
+    runtime = loader.load()
+    check_schedule(app, chosen)
+    return Worker(runtime, chosen, loader)
+
+
+def check_schedule(app: LiteQueue, options: WorkerOptions) -> None:
+    """ImproperlyConfigured: the worker is to fire entries, and the app's code declares one that cannot be."""
+    if options.beat:
+        app.schedules.declared()
 
 
 def worker_options(
@@ -98,6 +105,7 @@ def worker_options(
     queues: str | Iterable[Any] | None = None,
     exclude_queues: str | Iterable[Any] | None = None,
     burst: bool = False,
+    beat: bool | None = None,
     loglevel: int | str | None = None,
     logfile: str | None = None,
     max_tasks_per_child: int | None = None,
@@ -107,7 +115,10 @@ def worker_options(
     pool_start_method: str | None = None,
     **ignored: Any,
 ) -> WorkerOptions:
-    """The options of `litequeue worker`, filled up from the settings; those in FROM_CELERY change nothing."""
+    """The options of `litequeue worker`, filled up from the settings; those in FROM_CELERY change nothing.
+
+    `beat`: fire the entries of the schedule too; None: unless it is a burst, or the app has a scheduler of its own.
+    """
     unknown = ignored.keys() - FROM_CELERY
     if unknown:
         raise TypeError(f"a worker has no option {min(unknown)!r}")
@@ -119,6 +130,7 @@ def worker_options(
         pool=pool,
         concurrency=1 if pool == "solo" else _slots(concurrency or conf.worker_concurrency),
         burst=burst,
+        beat=_fires_entries(app, burst) if beat is None else beat,
         max_tasks_per_child=max_tasks_per_child or conf.worker_max_tasks_per_child,
         max_memory_per_child=max_memory_per_child or conf.worker_max_memory_per_child,
         time_limit=time_limit or (conf.task_time_limit if pool == "prefork" else None),
@@ -135,6 +147,13 @@ def worker_options(
         proc_alive_timeout=conf.worker_proc_alive_timeout,
         log=log_options(conf),
     )
+
+
+def _fires_entries(app: LiteQueue, burst: bool) -> bool:
+    from litequeue.beat.in_the_file import PersistentScheduler
+    from litequeue.beat.service import scheduler_class
+
+    return not burst and issubclass(scheduler_class(app), PersistentScheduler)
 
 
 def _slots(concurrency: int | str | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import sys
@@ -249,7 +250,12 @@ def runtime(app: LiteQueue, eager: bool = False) -> Runtime:
         success_retention=success_retention,
         failure_retention=failure_retention,
         max_deaths=app.conf.max_worker_deaths,
+        make_beat=functools.partial(_make_beat, app),
     )
+
+
+def _make_beat(app: LiteQueue, **options: Any) -> Any:
+    return app.Beat(**options)
 
 
 class AppLoader:

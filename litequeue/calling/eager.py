@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from litequeue import states
 from litequeue.app.loading import runtime
-from litequeue.calling.message import build
+from litequeue.calling.message import CANVAS, build
 from litequeue.core import clock, state
-from litequeue.core.records import Claimed, Outcome, Rerun
+from litequeue.core.records import Claimed, Input, NewCanvas, Outcome, Rerun
 from litequeue.result.eager_result import EagerResult
 from litequeue.utils.nodenames import gethostname
 from litequeue.worker.executor import Executor, Run
@@ -19,6 +19,7 @@ from litequeue.worker.executor import Executor, Run
 if TYPE_CHECKING:
     from litequeue.app.base import LiteQueue
     from litequeue.task import Task
+    from litequeue.worker.runtime import Runtime
 
 
 class EagerExecutor(Executor):
@@ -26,14 +27,15 @@ class EagerExecutor(Executor):
 
     _errors: dict[str, BaseException]
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, runtime: Runtime, node: str) -> None:
+        super().__init__(runtime, node)
+        self.runtime = runtime
         self._errors = {}
 
-    def attempt(self, claimed: Claimed) -> tuple[Outcome, BaseException | None]:
+    def attempt(self, claimed: Claimed, given: Input | None = None) -> tuple[Outcome, BaseException | None]:
         """Run the task once; its outcome, and the exception it failed with."""
         try:
-            outcome = self.run(claimed, eager=True)
+            outcome = self.run(claimed, given, eager=True)
         finally:
             error = self._errors.pop(claimed.id, None)
         return outcome, error
@@ -55,6 +57,10 @@ def run(task: Task, args: Any, kwargs: Any, options: dict[str, Any], throw: bool
     """
     app = task.app
     task = app.tasks[task.name]
+    if any(map(options.get, CANVAS)):
+        from litequeue.calling.canvas import apply_call
+
+        return apply_call(task, args, kwargs, options, throw)  # type: ignore[no-any-return]
     new = build(app, task.name, args, kwargs, options, task, eager=True).new
     claimed = Claimed(0, *new._replace(ignore_result=0), clock.now(), 1, 0)
     executor: EagerExecutor = app.eager_executor
@@ -62,11 +68,25 @@ def run(task: Task, args: Any, kwargs: Any, options: dict[str, Any], throw: bool
     while outcome.rerun is not None and outcome.rerun.retries is not None:
         claimed = _again(claimed, outcome.rerun)
         outcome, error = executor.attempt(claimed)
+    if outcome.graft is not None and outcome.graft.become is not None:
+        return _run_replaced(task, outcome, throw)
     if task.store_eager_result and not new.ignore_result and outcome.rerun is None:
         app.store.record(new, outcome)
     if error is not None and (app.conf.task_eager_propagates if throw is None else throw):
         raise error
     return _result(task, outcome, error)
+
+
+def _run_replaced(task: Task, outcome: Outcome, throw: bool | None) -> EagerResult:
+    """Run what the task was replaced by, under its id."""
+    from litequeue.calling.canvas import finish
+    from litequeue.calling.in_place import InPlace
+
+    graft = outcome.graft
+    assert graft is not None and graft.become is not None, "the caller looked"
+    become = graft.become._replace(id=outcome.claimed.id)
+    canvas = NewCanvas([*graft.canvas.tasks, become], graft.canvas.groups)
+    return finish(task.app, canvas, task.app.AsyncResult(become.id), throw, InPlace(task.app))  # type: ignore[no-any-return]
 
 
 def _again(claimed: Claimed, rerun: Rerun) -> Claimed:

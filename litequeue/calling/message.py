@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from litequeue import signals
 from litequeue.app.current import get_current_worker_task
+from litequeue.calling.announcing import announce
 from litequeue.core import clock
 from litequeue.core.context import current_tasks
 from litequeue.core.ids import new_id
@@ -72,8 +73,8 @@ WITHOUT_BROKER = frozenset(
 )
 """Options that only mean something to a message broker, or to an eager call; they are accepted and change nothing."""
 
-CANVAS = ("link", "link_error", "chord", "chain", "stamped_headers")
-"""Options that tie a call to other calls."""
+CANVAS = ("link", "link_error", "chord", "chain")
+"""Options that tie a call to other calls; `calling.canvas` takes them off before the row is built."""
 
 _CARRIED = ("shadow", "argsrepr", "kwargsrepr", "replaced_task_nesting")
 """Options that the row carries to the task's request under the same name."""
@@ -99,6 +100,7 @@ OPTIONS = frozenset(
         "routing_key",
         "serializer",
         "soft_time_limit",
+        "stamped_headers",
         "task_id",
         "time_limit",
         *CANVAS,
@@ -108,6 +110,20 @@ OPTIONS = frozenset(
     }
 )
 """Every option of a call."""
+
+OF_PRESET = frozenset(
+    {
+        "compression",
+        "ignore_result",
+        "priority",
+        "queue",
+        "routing_key",
+        "serializer",
+        "soft_time_limit",
+        "time_limit",
+    }
+)
+"""Options with which all calls of a task are the same but for their arguments."""
 
 LARGEST_DELAY = 1e11
 """Seconds (some 3,000 years): a countdown beyond it is a mistake, and no datetime could show it."""
@@ -122,14 +138,52 @@ class Built(NamedTuple):
     durability: str | None
 
 
+class Place:
+    """Where a call stands in a canvas: what that adds to its row."""
+
+    __slots__ = (
+        "after",
+        "edge",
+        "errbacks",
+        "group_id",
+        "group_index",
+        "inner",
+        "parent_id",
+        "priority",
+        "root_id",
+        "takes_input",
+        "ties",
+    )
+
+    def __init__(self, root_id: str | None = None, parent_id: str | None = None, priority: int | None = None) -> None:
+        self.root_id = root_id
+        self.parent_id = parent_id
+        self.priority = priority
+        """That of the task before it, which it inherits where the settings say so."""
+        self.after: str | None = None
+        self.edge: str | None = None
+        self.takes_input = 0
+        """How many values are put before its arguments in the end; only an error callback gets more than one."""
+        self.inner = False
+        """Whether its caller hardly waits for it, but for what follows, which fails with it."""
+        self.group_id: str | None = None
+        self.group_index: int | None = None
+        self.ties = 0
+        self.errbacks: str | None = None
+
+
 class Preset:
     """What a call of one task is when it is given arguments and nothing else."""
 
     __slots__ = ("app", "check", "compression", "encode_call", "head", "ignored", "serializer", "store", "tail")
 
-    def __init__(self, app: LiteQueue, task: Task) -> None:
-        options = app.router.route(task.execution_options(), task.name, task=task)
-        ignored = bool(task.ignore_result)
+    def __init__(self, app: LiteQueue, task: Task, given: Mapping[str, Any] | None = None) -> None:
+        options = task.execution_options()
+        if given is not None:
+            _check_options(given)
+            options = {**options, **{name: value for name, value in given.items() if value is not None}}
+        options = app.router.route(options, task.name, task=task)
+        ignored = bool(options.get("ignore_result", task.ignore_result))
         self.app = app
         self.check: Callable[..., None] | None = task.__header__ if task.typing else None
         self.ignored = ignored
@@ -174,9 +228,57 @@ class Preset:
             None if ignore_result else self.store.reply_port(),
         )
 
+    def build_at(
+        self,
+        place: Place,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        takes_input: int,
+        ties: int,
+        errbacks: str | None,
+        options: str | None,
+    ) -> NewTask:
+        """The record of a call with these arguments that stands at `place` in a canvas."""
+        payload, serializer, compression = self.encode_call(args, kwargs, self.serializer, self.compression)
+        name, queue, priority = self.head
+        ignore_result, retries, time_limit, soft_time_limit = self.tail
+        return NewTask(
+            new_id(),
+            name,
+            queue,
+            priority,
+            payload,
+            serializer,
+            compression,
+            None,
+            None,
+            ignore_result,
+            retries,
+            time_limit,
+            soft_time_limit,
+            place.root_id,
+            place.parent_id,
+            place.group_id,
+            place.group_index,
+            origin(),
+            None if ignore_result or place.inner else self.store.reply_port(),
+            None,
+            options,
+            place.after,
+            place.edge,
+            takes_input,
+            None,
+            None,
+            ties,
+            errbacks,
+        )
 
-def preset_for(app: LiteQueue, task: Task) -> Preset | None:
-    """The preset of `task`; None where its calls depend on more than the arguments, or must not be enqueued."""
+
+def preset_for(app: LiteQueue, task: Task, options: Mapping[str, Any] | None = None) -> Preset | None:
+    """The preset of `task`, called with `options` of `OF_PRESET`.
+
+    None where its calls depend on more than the arguments, or must not be enqueued.
+    """
     if (
         not app.router.by_name_only
         or app.conf.task_always_eager
@@ -187,7 +289,7 @@ def preset_for(app: LiteQueue, task: Task) -> Preset | None:
         or app.customised_calls
     ):
         return None
-    return Preset(app, task)
+    return Preset(app, task, options)
 
 
 def build(
@@ -199,10 +301,12 @@ def build(
     task: Task | None = None,
     *,
     eager: bool = False,
+    place: Place | None = None,
 ) -> Built:
     """The record of a call of the task `name`, checked; `options` are those of the task and the call together.
 
-    An `eager` call is run in place: nothing is announced, and the file is not opened.
+    An `eager` call is run in place: nothing is announced, and the file is not opened. `place` says where it stands in a
+    canvas.
 
     TypeError, ValueError: an argument or option that cannot be; QueueNotFound; EncodeError names the value that cannot
     be encoded.
@@ -211,10 +315,10 @@ def build(
     _check_options(options)
     options = app.router.route(options, options.get("route_name") or name, args, kwargs, task)
     ignored = bool(options.get("ignore_result"))
-    new = _without_payload(app, name, options, no_result=ignored or app.results_disabled, eager=eager)
-    headers, carried = _headers(options.get("headers")), _carried(options)
+    new = _without_payload(app, name, options, ignored or app.results_disabled, eager, place)
+    headers, carried, stamps = _headers(options.get("headers")), _carried(options), _stamps(options)
     if signals.before_task_publish.receivers and not eager:
-        headers = _announce(new, args, kwargs, headers, carried)
+        headers = announce(new, args, kwargs, headers, carried, stamps)
     payload = app.codec.encode_call(args, kwargs, options.get("serializer"), options.get("compression"))
     new = new._replace(
         payload=payload.data,
@@ -222,40 +326,56 @@ def build(
         compression=payload.compression,
         headers=_json("headers", headers),
         options=_json("options", carried),
+        stamps=_json("stamps", stamps),
     )
     return Built(new, ignored, _durability(options.get("durability")))
 
 
-def _without_payload(app: LiteQueue, name: str, options: Mapping[str, Any], no_result: bool, eager: bool) -> NewTask:
+def _without_payload(
+    app: LiteQueue, name: str, options: Mapping[str, Any], no_result: bool, eager: bool, place: Place | None
+) -> NewTask:
     """The record of a call as its options say, its arguments still to be encoded."""
-    now = clock.now()
     time_limit, soft_time_limit = _time_limits(options)
-    root_id, parent_id, inherited = _lineage(app, options)
+    if place is None:
+        root_id, parent_id, inherited = _lineage(app, options)
+        place = Place(root_id, parent_id, inherited)
+        place.group_id, place.group_index = options.get("group_id"), options.get("group_index")
     priority = options.get("priority")
+    run_at, countdown, expires_at, lifetime = _times(app, options, waits=place.after is not None)
     return NewTask(
         id=_task_id(options.get("task_id")),
         name=name,
         queue=options["queue"],
-        priority=_priority(app, inherited if priority is None else priority),
+        priority=_priority(app, place.priority if priority is None else priority),
         payload="",
         serializer="",
-        run_at=_run_at(app, options, now),
-        expires_at=_moment(app, "expires", options.get("expires"), now),
+        run_at=run_at,
+        expires_at=expires_at,
         ignore_result=int(no_result),
         retries=_count("retries", options.get("retries") or 0),
         time_limit=time_limit,
         soft_time_limit=soft_time_limit,
-        root_id=root_id,
-        parent_id=parent_id,
-        group_id=options.get("group_id"),
-        group_index=options.get("group_index"),
+        root_id=place.root_id,
+        parent_id=place.parent_id,
+        group_id=place.group_id,
+        group_index=place.group_index,
         origin=origin(),
-        reply_port=None if no_result or eager else app.store.reply_port(),
+        reply_port=None if no_result or eager or place.inner else app.store.reply_port(),
+        after=place.after,
+        edge=place.edge,
+        takes_input=int(bool(place.takes_input)),
+        countdown=countdown,
+        lifetime=lifetime,
+        ties=place.ties,
+        errbacks=place.errbacks,
     )
 
 
 def build_rerun(app: LiteQueue, request: Context, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Rerun:
     """What a retry changes on the row of `request`; `args` and `kwargs` None: as they were. Errors as in `build`."""
+    for name in CANVAS:
+        if options.get(name):
+            raise TypeError(f"retry() cannot change {name}: a task that is retried keeps what hangs on it")
     _check_options(options)
     now = clock.now()
     limits = _time_limits({"time_limit": request.time_limit, "soft_time_limit": request.soft_time_limit, **options})
@@ -296,7 +416,7 @@ def _arguments(args: Any, kwargs: Any) -> tuple[Any, Any]:
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
-    unknown = options.keys() - OPTIONS
+    unknown = options.keys() - OPTIONS - frozenset(options.get("stamped_headers") or ())
     if unknown:
         import difflib
 
@@ -304,11 +424,6 @@ def _check_options(options: Mapping[str, Any]) -> None:
         near = difflib.get_close_matches(name, OPTIONS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise TypeError(f"a call has no option {name!r}{hint}")
-    for name in CANVAS:
-        if options.get(name):
-            raise NotImplementedError(
-                f"the option {name!r} needs the canvas, which this version of litequeue does not have"
-            )
 
 
 def _task_id(value: Any) -> str:
@@ -317,6 +432,22 @@ def _task_id(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"task_id must be text, not {type(value).__name__}; write task_id=str(...)")
     return value
+
+
+def _times(
+    app: LiteQueue, options: Mapping[str, Any], waits: bool
+) -> tuple[float | None, float | None, float | None, float | None]:
+    """(run_at, countdown, expires_at, lifetime). Seconds count from now, or from the release of a call that `waits`."""
+    now = clock.now()
+    run_at, countdown = _run_at(app, options, now), None
+    expires = options.get("expires")
+    expires_at, lifetime = _moment(app, "expires", expires, now), None
+    if waits:
+        if options.get("countdown") is not None:
+            run_at, countdown = None, _seconds("countdown", options["countdown"])
+        if expires is not None and not isinstance(expires, (datetime, str)):
+            expires_at, lifetime = None, _seconds("expires", expires)
+    return run_at, countdown, expires_at, lifetime
 
 
 def _run_at(app: LiteQueue, options: Mapping[str, Any], now: float) -> float | None:
@@ -420,6 +551,14 @@ def _carried(options: Mapping[str, Any]) -> dict[str, Any]:
     return carried
 
 
+def _stamps(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of the stamped headers, which stand among the options under their own names."""
+    names = options.get("stamped_headers")
+    if not names:
+        return {}
+    return {name: options[name] for name in sorted(names) if name in options}
+
+
 def _json(what: str, value: dict[str, Any]) -> str | None:
     if not value:
         return None
@@ -427,61 +566,6 @@ def _json(what: str, value: dict[str, Any]) -> str | None:
         return json.dumps(value, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError) as exc:
         raise EncodeError(f"{what} cannot be written as JSON: {exc}") from exc
-
-
-# Signals
-
-
-def _announce(new: NewTask, args: Any, kwargs: Any, headers: dict[str, Any], carried: dict[str, Any]) -> dict[str, Any]:
-    """Send before_task_publish, and return the caller's headers as the receivers left them."""
-    ours = {
-        "lang": "py",
-        "task": new.name,
-        "id": new.id,
-        "shadow": carried.get("shadow"),
-        "eta": _iso(new.run_at),
-        "expires": _iso(new.expires_at),
-        "group": new.group_id,
-        "group_index": new.group_index,
-        "retries": new.retries,
-        "timelimit": [new.time_limit, new.soft_time_limit],
-        "root_id": new.root_id or new.id,
-        "parent_id": new.parent_id,
-        "argsrepr": carried.get("argsrepr"),
-        "kwargsrepr": carried.get("kwargsrepr"),
-        "origin": new.origin,
-        "ignore_result": bool(new.ignore_result),
-        "replaced_task_nesting": carried.get("replaced_task_nesting", 0),
-        "stamped_headers": None,
-        "stamps": {},
-    }
-    shown = {**ours, **headers}
-    signals.before_task_publish.send(
-        sender=new.name,
-        body=(args, kwargs, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}),
-        exchange="",
-        routing_key=new.queue,
-        headers=shown,
-        properties={"correlation_id": new.id, "priority": new.priority, **carried.get("properties", {})},
-        declare=[],
-        retry_policy=None,
-    )
-    return {name: value for name, value in shown.items() if name in headers or name not in ours}
-
-
-def announce_published(new: NewTask, args: Any, kwargs: Any) -> None:
-    """Send after_task_publish."""
-    signals.after_task_publish.send(
-        sender=new.name,
-        body=(args, kwargs, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}),
-        exchange="",
-        routing_key=new.queue,
-        headers={"id": new.id, "task": new.name},
-    )
-
-
-def _iso(timestamp: float | None) -> str | None:
-    return None if timestamp is None else clock.to_datetime(timestamp).isoformat()
 
 
 # Who calls

@@ -52,10 +52,11 @@ def retry(
     args, kwargs = _merge_arguments(task, request, args, kwargs)
     rerun = build_rerun(task.app, request, args, kwargs, {**options, "retries": retries})
     when = options.get("eta") or options.get("countdown")
-    signature = task.signature_from_request(request, args, kwargs, retries=retries, **options)
+    # Reading what hangs on the task may mean to read a long chain, and hardly anybody asks for the signature.
+    signature = functools.partial(task.signature_from_request, request, args, kwargs, retries=retries, **options)
     told = Retry(exc=exc, when=when, is_eager=request.is_eager, sig=signature, rerun=rerun)
     # The retry stands even if it is not raised (throw=False), or is caught by an `except Exception` of the task.
-    request.update(pending_retry=told)
+    request.update(pending=told)
     return told
 
 

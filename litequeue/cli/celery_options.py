@@ -15,8 +15,8 @@ from litequeue.cli.options import Option
 from litequeue.exceptions import LiteQueueCommandException
 
 _NO_PREFETCH = "a process claims no more than it can start at once; there is no prefetch to set"
-_NO_SCHEDULE = "this version of litequeue runs no schedules; run another scheduler beside the worker"
-_SERVICE = "run the worker under systemd or another supervisor and set it there"
+_SCHEDULE_FILE = "the schedule is in the queue's file"
+_SERVICE = "run litequeue under systemd or another supervisor and set it there"
 
 IGNORED: Final[dict[tuple[str, ...], str]] = {
     ("-O", "--optimization"): "tasks always go to whichever process is free, as with -O fair",
@@ -26,15 +26,13 @@ IGNORED: Final[dict[tuple[str, ...], str]] = {
     ("--without-gossip",): "workers do not gossip; each reads the queue's file",
     ("--without-mingle",): "workers have nothing to tell each other at start; all of it is in the queue's file",
     ("--without-heartbeat",): "the heartbeat stays on; it is one small write to the queue's file",
-    ("-B", "--beat"): _NO_SCHEDULE,
-    ("-s", "--schedule", "--schedule-filename"): _NO_SCHEDULE,
-    ("--scheduler",): _NO_SCHEDULE,
+    ("-s", "--schedule", "--schedule-filename"): _SCHEDULE_FILE,
     ("--executable",): "child processes run the same Python as the worker",
 }
 """Flags -> what litequeue does instead."""
 
 REFUSED: Final[dict[tuple[str, ...], str]] = {
-    ("-D", "--detach"): "a litequeue worker stays in the foreground; run it under systemd or another supervisor",
+    ("-D", "--detach"): "litequeue stays in the foreground; run it under systemd or another supervisor",
     ("--uid",): _SERVICE,
     ("--gid",): _SERVICE,
     ("--umask",): _SERVICE,
@@ -42,7 +40,7 @@ REFUSED: Final[dict[tuple[str, ...], str]] = {
 """Flags that a worker must not pass over in silence -> what to do instead."""
 
 _WITHOUT_VALUE: Final = frozenset(
-    {"--disable-prefetch", "--without-gossip", "--without-mingle", "--without-heartbeat", "--beat", "--detach"}
+    {"--disable-prefetch", "--without-gossip", "--without-mingle", "--without-heartbeat", "--detach"}
 )
 
 
@@ -50,8 +48,13 @@ def celery_options() -> list[click.Option]:
     """Hidden options for everything in IGNORED and REFUSED."""
     return [
         *(_option(flags, instead, refused=False) for flags, instead in IGNORED.items()),
-        *(_option(flags, instead, refused=True) for flags, instead in REFUSED.items()),
+        *refused(),
     ]
+
+
+def refused() -> list[click.Option]:
+    """Hidden options for everything in REFUSED."""
+    return [_option(flags, instead, refused=True) for flags, instead in REFUSED.items()]
 
 
 def _option(flags: tuple[str, ...], instead: str, *, refused: bool) -> click.Option:

@@ -33,6 +33,8 @@ class Lazy(NamedTuple):
 
 COMMANDS: Final[dict[str, Lazy]] = {
     "worker": Lazy("litequeue.cli.worker:worker", "Run tasks."),
+    "beat": Lazy("litequeue.cli.beat:beat", "Fire the entries of the schedule, without running tasks."),
+    "schedule": Lazy("litequeue.cli.schedule:schedule", "Show and change the entries of the schedule."),
     "purge": Lazy("litequeue.cli.purge:purge", "Delete the tasks that have not started."),
     "help": Lazy("litequeue.cli.help:help", "Show the help of a command."),
 }
@@ -73,6 +75,8 @@ class LazyGroup(SectionedHelp, click.Group):
 
 
 def _add_global_options(command: click.Command) -> None:
+    for inner in command.commands.values() if isinstance(command, click.Group) else ():
+        _add_global_options(inner)
     taken = {flag for param in command.params for flag in param.opts}
     command.params.extend(option for option in global_options(hidden=True) if not taken.intersection(option.opts))
 

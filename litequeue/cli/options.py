@@ -105,7 +105,7 @@ class SectionedHelp(click.Command):
         """Write one block for each section."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
-            record = param.get_help_record(ctx)
+            record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
             if record is not None:
                 sections.setdefault(getattr(param, "section", "Options"), []).append(record)
         for title, records in sections.items():

@@ -150,6 +150,17 @@ def _names(**attrs: Any) -> dict[str, Any]:
     ),
 )
 @_options(
+    "Schedule",
+    (
+        ("-B", "--beat/--no-beat", "beat"),
+        {"default": None, "help": "Fire the entries of the schedule too (every worker does, unless told not to)."},
+    ),
+    (
+        ("--scheduler",),
+        {"metavar": "CLASS", "help": "The scheduler class, instead of that of the setting beat_scheduler."},
+    ),
+)
+@_options(
     "Queues",
     (("-Q", "--queues"), _names(help="Work on these queues only.")),
     (("-X", "--exclude-queues"), _names(help="Work on all declared queues but these.")),
@@ -173,6 +184,8 @@ def worker(call: Invocation, /, **given: Any) -> int:
     if given["include"]:
         app.conf.include = tuple(dict.fromkeys((*app.conf.include, *given["include"])))
     _assign(app.conf, given["assignments"])
+    if given["scheduler"]:
+        app.conf.beat_scheduler = given["scheduler"]
     options = worker_options(app, call, given)
     loader = CommandLineLoader(app, call.config)
     with held_pidfile(_template("--pidfile", given["pidfile"], options.node)):
@@ -191,6 +204,7 @@ def _assign(conf: Any, assignments: tuple[str, ...]) -> None:
 
 def _serve(app: Any, call: Invocation, options: WorkerOptions, loader: Loader, *, purge: bool) -> int:
     """Say what is about to run, and run it; returns the worker's exit code."""
+    from litequeue.app.embedded import check_schedule
     from litequeue.worker.supervisor import Worker
 
     streams = sys.stdout, sys.stderr
@@ -198,6 +212,7 @@ def _serve(app: Any, call: Invocation, options: WorkerOptions, loader: Loader, *
         # From here on what the app's modules and tasks print goes to the log.
         loader.set_up_logging(options)
         runtime = loader.load()
+        check_schedule(app, options)
         _warn_of_namesake(runtime, options.node, call, streams[1])
         if purge:
             _say(_purge(runtime, options), call, streams[0])
@@ -252,6 +267,7 @@ def worker_options(app: Any, call: Invocation, given: dict[str, Any]) -> WorkerO
         hostname=_node(given["hostname"]),
         queues=selected_queues(conf, given["queues"], given["exclude_queues"]),
         burst=given["burst"],
+        beat=given["beat"],
         loglevel=given["loglevel"],
         logfile=given["logfile"],
         max_tasks_per_child=given["max_tasks_per_child"],

@@ -95,6 +95,8 @@ class NewGroup(NamedTuple):
     group_id: str | None = None
     """The outer group that this group is one part of."""
     group_index: int | None = None
+    after: str | None = None
+    """The node that its members wait for: where that fails, what waits for the group ends with the members."""
     tolerant: int = 0
     """1: what waits for it runs also when members failed, with their exceptions in place of values."""
     root_id: str | None = None

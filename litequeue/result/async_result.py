@@ -6,10 +6,7 @@ task has ended, the row is kept and not read again.
 
 from __future__ import annotations
 
-import builtins
-import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Mapping
 from datetime import datetime
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any
@@ -18,41 +15,40 @@ from litequeue import exceptions
 from litequeue.app.current import app_or_default
 from litequeue.core import clock
 from litequeue.core.state import FAILED, READY, REVOKED, SUCCEEDED, TERMINAL
-from litequeue.exceptions import IncompleteStream, TaskRevokedError, TimeoutError
+from litequeue.exceptions import TaskRevokedError, TimeoutError
+from litequeue.result.before import Before
 from litequeue.result.joining import assert_will_not_block
+from litequeue.result.looking import looks
 from litequeue.result.reading import (
     Attempt,
     attempt_of,
     call_of,
+    ending_of,
     has_no_result,
     meta_of,
     standing_of,
     state_of,
-    value_of,
     with_traceback,
 )
+from litequeue.result.tree import ResultBase
+from litequeue.result.waiting import wait_for
 
 if TYPE_CHECKING:
     from litequeue.app.base import LiteQueue
     from litequeue.core.records import TaskRecord
 
 
-class ResultBase:
-    """The root of results."""
-
-    parent: ResultBase | None = None
-    """The result of the task before, in a chain."""
-
-
 class AsyncResult(ResultBase):
     """The state, and in the end the result, of a task."""
 
     app: LiteQueue = None  # type: ignore[assignment]
+    id: str
     TimeoutError = TimeoutError
+    supports_native_join = True
     ignored: bool = False
     """No result is kept for this task: `get()` returns None at once."""
     _ended: TaskRecord | None = None
-    _value: tuple[Any] | None = None
+    _ending: tuple[Any, str | None] | None = None
 
     def __init__(
         self,
@@ -115,24 +111,24 @@ class AsyncResult(ResultBase):
     def result(self) -> Any:
         """What the task returned; the exception of a failed task, and of one that waits for a retry; the `meta` of a
         custom state; None as long as there is nothing."""
-        return self._result_of(self._record())
+        return self._ending_of(self._record())[0]
 
     info = result
 
-    def _result_of(self, record: TaskRecord | None) -> Any:
+    def _ending_of(self, record: TaskRecord | None) -> tuple[Any, str | None]:
+        """(result, traceback)."""
         if record is None:
-            return None
+            return None, None
         if record is not self._ended:
-            return value_of(self.app, record)
-        if self._value is None:
-            self._value = (value_of(self.app, record),)
-        return self._value[0]
+            return ending_of(self.app, record)
+        if self._ending is None:
+            self._ending = ending_of(self.app, record)
+        return self._ending
 
     @property
     def traceback(self) -> str | None:
         """The formatted traceback of a failed task, and of one that waits for a retry."""
-        record = self._record()
-        return None if record is None else record.traceback
+        return self._ending_of(self._record())[1]
 
     def exists(self) -> bool:
         """Whether the file has this task: tells a task that waits from an id that nobody ever sent."""
@@ -211,13 +207,22 @@ class AsyncResult(ResultBase):
         return None if finished is None else clock.to_datetime(finished)
 
     @property
-    def children(self) -> list[AsyncResult] | None:
-        """The results of the tasks that it called."""
-        return [self.app.AsyncResult(task_id) for task_id in self.app.store.children(self.id)]
+    def children(self) -> list[Any] | None:
+        """The results of what it called: tasks, and groups; in a chain, of what comes next."""
+        app = self.app
+        return [
+            app.GroupResult(member.id) if member.is_group else app.AsyncResult(member.id)
+            for member in app.store.children(self.id)
+        ]
 
     def _get_task_meta(self) -> dict[str, Any]:
         """Everything at once, in the shape of Celery's result backends."""
-        return meta_of(self.app, self.id, self._record())
+        return {**meta_of(self.app, self.id, self._record()), "children": self.children}
+
+    @property
+    def backend(self) -> Any:
+        """Results by task id, as code written for Celery's result backends reads them."""
+        return self.app.backend
 
     # Waiting
 
@@ -244,75 +249,47 @@ class AsyncResult(ResultBase):
         if self.ignored:
             return None
         if disable_sync_subtasks:
-            assert_will_not_block()
-        parents = self._parents() if follow_parents and propagate and self.parent is not None else []
-
-        def between() -> None:
-            for parent in parents:
-                parent.maybe_throw()
-            if on_interval is not None:
-                on_interval()
-
-        for parent in parents:
-            parent.maybe_throw()
-        record = self._wait(timeout, interval, between if parents or on_interval is not None else None)
+            assert_will_not_block(lambda: self._field("finished_at"))
+        before = Before(self) if follow_parents and propagate and self.parent is not None else None
+        record = self._wait(timeout, interval, before, on_interval)
         if has_no_result(record):
             return None
-        if propagate:
-            self.maybe_throw(callback=callback)
-        elif callback is not None:
-            callback(self.id, self.result)
-        return self.result
+        return self.maybe_throw(propagate, callback)
 
     wait = get
 
-    def _wait(self, timeout: float | None, interval: float, between: Callable[[], Any] | None) -> TaskRecord:
+    def _wait(
+        self, timeout: float | None, interval: float, before: Before | None, on_interval: Callable[[], Any] | None
+    ) -> TaskRecord:
         if self._ended is not None:
+            if before is not None:
+                before.check(self._ended)
             return self._ended
         self.app.require_results()
-        store = self.app.store
-        began = clock.monotonic()
-        deadline = None if timeout is None else began + timeout
         known = False
-        while True:
-            seen = store.changes()
+        for _ in looks(self.app.store, timeout, interval, on_interval):
             record = self._record()
+            if before is not None:
+                before.check(record)
             if record is not None and (record.state in TERMINAL or record.ignore_result):
                 return record
             if known and record is None:
                 raise TaskRevokedError(f"task {self.id} was deleted from the file while get() waited for it")
             known = record is not None
-            if between is not None:
-                between()
-            pause = max(interval, 0.001)
-            if deadline is not None:
-                pause = min(pause, deadline - clock.monotonic())
-                if pause <= 0:
-                    raise self._timed_out(timeout, known)
-            store.wait_for_change(seen, pause)
-            self._linger(clock.monotonic() - began)
-
-    @staticmethod
-    def _linger(waited: float) -> None:
-        """Let changes gather: who has waited long may wait 2 % longer, and leaves the processor to the workers.
-
-        On a busy file every commit is a change, some thousand a second.
-        """
-        if waited > 0.05:
-            time.sleep(min(waited * 0.02, 0.01))
+        raise self._timed_out(timeout, known)
 
     def _timed_out(self, timeout: float | None, known: bool) -> exceptions.TimeoutError:
         record = self._record() if known else None
         if record is not None:
-            return TimeoutError(f"task {self.id} did not end within {timeout:g} s; {standing_of(record)}")
+            return TimeoutError(f"task {self.id} did not end within {timeout:g} s; {standing_of(self.app, record)}")
         return TimeoutError(f"the file {self.app.store.path} has never seen task {self.id} (waited {timeout:g} s)")
 
     def maybe_throw(self, propagate: bool = True, callback: Callable[[str, Any], Any] | None = None) -> Any:
         """Raise the exception of a task that failed or was revoked; else return what there is of a result."""
         record = self._record()
-        value = self._result_of(record)
+        value, traceback = self._ending_of(record)
         if propagate and record is not None and record.state in (FAILED, REVOKED):
-            raise with_traceback(value, record.traceback)
+            raise with_traceback(value, traceback)
         if callback is not None:
             callback(self.id, value)
         return value
@@ -345,36 +322,14 @@ class AsyncResult(ResultBase):
 
     async def aget(self, timeout: float | None = None, propagate: bool = True) -> Any:
         """`get()` for coroutines: the event loop goes on while the task runs."""
-        import asyncio
-
         if self.ignored:
             return None
         self.app.require_results()
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-
-        def finish() -> None:
-            if not done.done():
-                done.set_result(None)
-
-        def ended(_result: AsyncResult) -> None:
-            try:
-                loop.call_soon_threadsafe(finish)
-            except RuntimeError:  # the loop was closed before the task ended: nobody waits any more
-                pass
-
-        self.app.watcher.watch(self, ended)
-        try:
-            async with asyncio.timeout(timeout):
-                await done
-        except builtins.TimeoutError:
-            known = await asyncio.to_thread(self.exists)
-            raise self._timed_out(timeout, known) from None
-        finally:
-            self.app.watcher.unwatch(self, ended)
-        if propagate:
-            self.maybe_throw()
-        return self.result
+        if not await wait_for(self, timeout):
+            raise self._timed_out(timeout, self.exists())
+        if propagate and self.parent is not None:
+            Before(self).check(self._record())
+        return self.maybe_throw(propagate)
 
     def __await__(self) -> Generator[Any, None, Any]:
         return self.aget().__await__()
@@ -383,10 +338,11 @@ class AsyncResult(ResultBase):
 
     def forget(self) -> None:
         """Delete what is kept of this task, and of its parents, once they have ended."""
-        self._ended = self._value = None
-        if isinstance(self.parent, AsyncResult):
-            self.parent.forget()
-        self.app.store.forget((self.id,))
+        self.app.store.forget([task_id for node in (self, *self._parents()) for task_id in node._forget_ids()])
+
+    def _forget_ids(self) -> list[str]:
+        self._ended = self._ending = None
+        return [self.id]
 
     def revoke(
         self,
@@ -400,55 +356,38 @@ class AsyncResult(ResultBase):
 
         Returns when that is in the file. A task that has started is left as it is.
         """
-        if terminate:
-            raise NotImplementedError(
-                "terminate=True needs task control, which this version of litequeue does not have"
-            )
+        refuse_terminate(terminate)
         self.app.store.revoke((self.id,))
 
-    # The tree of results
+    def revoke_by_stamped_headers(
+        self,
+        headers: Mapping[str, Any],
+        connection: Any = None,
+        terminate: bool = False,
+        signal: Any = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> Any:
+        """Revoke every task with one of these values under one of these stamped headers: those that have not started,
+        and those that are sent from now on. With `wait`, what Celery's workers would reply."""
+        return revoke_stamped(self.app, headers, terminate, wait)
 
-    def _parents(self) -> list[AsyncResult]:
-        """The results before this one, first one first."""
-        found: list[AsyncResult] = []
-        node = self.parent
-        while isinstance(node, AsyncResult):
-            found.append(node)
-            node = node.parent
-        return found[::-1]
+    def link(self, callback: Any) -> Any:
+        """Call the signature `callback` with the task's result when it succeeds, at once if it has; returns it.
 
-    def iterdeps(self, intermediate: bool = False) -> Iterator[tuple[AsyncResult | None, AsyncResult]]:
-        """(parent, result) of this task and of all that it called, in breadth. IncompleteStream: one has not ended."""
-        stack: deque[tuple[AsyncResult | None, AsyncResult]] = deque([(None, self)])
-        while stack:
-            parent, node = stack.popleft()
-            yield parent, node
-            if node.ready():
-                stack.extend((node, child) for child in node.children or ())
-            elif not intermediate:
-                raise IncompleteStream(f"task {node.id} has not ended")
+        LookupError: the file does not have the task.
+        """
+        from litequeue.calling.canvas import link
 
-    def collect(self, intermediate: bool = False, **options: Any) -> Iterator[tuple[AsyncResult, Any]]:
-        """(result, value) of this task and of all that it called, waiting for each; `options` are those of `get()`."""
-        for _parent, node in self.iterdeps(intermediate=intermediate):
-            yield node, node.get(**options)
+        link(self.app, self.id, callback)
+        return callback
 
-    def get_leaf(self) -> Any:
-        """The value of the last of the tasks that this one led to."""
-        value = None
-        for _parent, node in self.iterdeps():
-            value = node.get()
-        return value
+    def link_error(self, errback: Any) -> Any:
+        """Call the signature `errback` when the task fails, at once if it has; returns it. LookupError as in `link`."""
+        from litequeue.calling.canvas import link_error
 
-    def as_tuple(self) -> tuple[Any, None]:
-        """The ids of this result and its parents, as `result_from_tuple` reads them."""
-        parent = self.parent
-        return (self.id, parent.as_tuple() if isinstance(parent, AsyncResult) else None), None
-
-    def as_list(self) -> list[str]:
-        """The ids of this result and its parents."""
-        parent = self.parent
-        return [self.id, *(parent.as_list() if isinstance(parent, AsyncResult) else ())]
+        link_error(self.app, self.id, errback)
+        return errback
 
     # As a value
 
@@ -468,22 +407,24 @@ class AsyncResult(ResultBase):
             return self.id == other
         return NotImplemented
 
-    def __reduce__(self) -> Any:
-        return result_from_tuple, (self.as_tuple(),)
-
     def __copy__(self) -> AsyncResult:
         return type(self)(self.id, app=self.app, parent=self.parent)
 
     __class_getitem__ = classmethod(GenericAlias)  # type: ignore[var-annotated]
 
 
-def result_from_tuple(r: Any, app: LiteQueue | None = None) -> Any:
-    """The result that `as_tuple()` described."""
-    if isinstance(r, ResultBase):
-        return r
-    app = app_or_default(app)
-    node, members = r
-    task_id, parent = node if isinstance(node, (list, tuple)) else (node, None)
-    if members is not None:
-        raise NotImplementedError("groups of results need the canvas, which this version of litequeue does not have")
-    return app.AsyncResult(task_id, parent=result_from_tuple(parent, app) if parent else None)
+def refuse_terminate(terminate: bool) -> None:
+    """NotImplementedError: tasks that run cannot be ended yet."""
+    if terminate:
+        raise NotImplementedError("terminate=True needs task control, which this version of litequeue does not have")
+
+
+def revoke_stamped(app: LiteQueue, headers: Mapping[str, Any], terminate: bool, wait: bool) -> Any:
+    """Revoke by stamped headers; with `wait`, a reply for each worker in the shape of Celery's."""
+    refuse_terminate(terminate)
+    values = {name: value if isinstance(value, (list, tuple, set)) else [value] for name, value in headers.items()}
+    app.store.revoke_stamped({name: list(several) for name, several in values.items()})
+    if not wait:
+        return None
+    reply = {"ok": f"headers {dict(headers)} flagged as revoked, but not terminated"}
+    return [{process.worker: reply} for process in app.store.processes() if process.role == "worker"]

@@ -6,16 +6,23 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from litequeue import states
-from litequeue.exceptions import TaskRevokedError
+from litequeue.exceptions import ChordError, TaskRevokedError
 from litequeue.result.async_result import AsyncResult
 from litequeue.result.joining import assert_will_not_block
+from litequeue.result.result_set import ResultSet
 
 if TYPE_CHECKING:
     from litequeue.core.records import TaskRecord
+    from litequeue.result.tree import ResultBase
 
 
 class EagerResult(AsyncResult):
-    """The result of a task that was run in place (`apply()`, `task_always_eager`)."""
+    """The result of a task that was run in place (`apply()`, `task_always_eager`).
+
+    `parent` is that of what ran before it in its canvas, `children` are those of what ran after it.
+    """
+
+    in_file = False
 
     def __init__(
         self,
@@ -24,12 +31,17 @@ class EagerResult(AsyncResult):
         state: str,
         traceback: str | None = None,
         name: str | None = None,
+        parent: ResultBase | None = None,
+        children: list[Any] | None = None,
     ) -> None:
+        if parent is not None:
+            self.parent = parent
         self.id = id
         self._returned = ret_value
         self._eager_state = state
         self._eager_traceback = traceback
         self._eager_name = name
+        self._eager_children = children
 
     @property
     def state(self) -> str:
@@ -61,9 +73,13 @@ class EagerResult(AsyncResult):
         return self._eager_name
 
     @property
-    def children(self) -> list[AsyncResult] | None:
-        """None: what an eager task calls is run inside it."""
-        return None
+    def children(self) -> list[Any] | None:
+        """The results of what ran after it in its canvas; None: it stood alone. What it called was run inside it."""
+        return self._eager_children
+
+    @children.setter
+    def children(self, children: list[Any] | None) -> None:
+        self._eager_children = children
 
     def _field(self, name: str) -> Any:
         return None
@@ -88,13 +104,26 @@ class EagerResult(AsyncResult):
         return self._eager_state == states.FAILURE
 
     def get(  # type: ignore[override]  # the rest of the options only mean something to one who waits
-        self, timeout: float | None = None, propagate: bool = True, disable_sync_subtasks: bool = True, **_options: Any
+        self,
+        timeout: float | None = None,
+        propagate: bool = True,
+        disable_sync_subtasks: bool = True,
+        follow_parents: bool = True,
+        callback: Callable[[str, Any], Any] | None = None,
+        **_options: Any,
     ) -> Any:
-        """The result, or its exception raised (`propagate=False`: returned)."""
+        """The result, or its exception raised (`propagate=False`: returned); of a body that did not run, that of the
+        member of the header that failed."""
         if disable_sync_subtasks:
             assert_will_not_block()
+        if propagate and follow_parents and isinstance(self._returned, ChordError):
+            for parent in self._parents():
+                if isinstance(parent, ResultSet):
+                    parent.ended_as_header()
         if propagate:
             self.maybe_throw()
+        if callback is not None:
+            callback(self.id, self._returned)
         return self._returned if self.successful() or self._eager_state in states.PROPAGATE_STATES else None
 
     wait = get  # type: ignore[assignment]
@@ -130,6 +159,12 @@ class EagerResult(AsyncResult):
     def forget(self) -> None:
         """Nothing is kept."""
 
+    def _forget_ids(self) -> list[str]:
+        return []
+
+    def revoke_by_stamped_headers(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the task has run already."""
+
     def revoke(self, *args: Any, **kwargs: Any) -> None:
         """Show the result as revoked; the task has run already."""
         self._eager_state = states.REVOKED
@@ -143,12 +178,15 @@ class EagerResult(AsyncResult):
             "result": self._returned,
             "traceback": self._eager_traceback,
             "name": self._eager_name,
-            "children": None,
+            "children": self._eager_children,
         }
+
+    def _pickled(self) -> Any:
+        return self
 
     def __reduce__(self) -> Any:
         fields = (self.id, self._returned, self._eager_state, self._eager_traceback, self._eager_name)
-        return EagerResult, fields
+        return EagerResult, (*fields, self.parent, self._eager_children)
 
     def __copy__(self) -> EagerResult:
         return EagerResult(*self.__reduce__()[1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 
@@ -24,10 +24,16 @@ def task_join_will_block() -> bool:
     return any(not task.request.called_directly and not task.request.is_eager for task in current_tasks.get())
 
 
-def assert_will_not_block() -> None:
-    """RuntimeError inside a task that a worker runs, unless `allow_join_result()` allows to wait."""
+def assert_will_not_block(finished_at: Callable[[], float | None] | None = None) -> None:
+    """RuntimeError inside a task that a worker runs, unless `allow_join_result()` allows to wait.
+
+    Nor does it wait for what had ended before the running task began: an error callback reads the task that failed.
+    `finished_at()` says when the awaited task ended, in Unix seconds.
+    """
     if (current_tasks.get() or _told.get()) and task_join_will_block():
-        raise RuntimeError(WOULD_BLOCK)
+        ended = finished_at() if finished_at is not None and _told.get() is None else None
+        if ended is None or any(ended > task.request.get("began", 0.0) for task in current_tasks.get()):
+            raise RuntimeError(WOULD_BLOCK)
 
 
 @contextmanager

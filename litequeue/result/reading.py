@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from litequeue import states
 from litequeue.core import clock
-from litequeue.core.records import ERROR
-from litequeue.core.state import IGNORED, REVOKED, RUNNING, SCHEDULED, TERMINAL, celery_state
-from litequeue.exceptions import TaskRevokedError
+from litequeue.core.records import ERROR, UPSTREAM
+from litequeue.core.state import IGNORED, REVOKED, RUNNING, SCHEDULED, TERMINAL, WAITING, celery_state
+from litequeue.exceptions import TaskError, TaskRevokedError
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from litequeue.app.base import LiteQueue
     from litequeue.core.records import AttemptRecord, TaskRecord
+
+_HOPS = 100
+"""How far a time-out looks for what a waiting task waits for in the end."""
 
 
 def state_of(record: TaskRecord | None) -> str:
@@ -32,11 +35,25 @@ def value_of(app: LiteQueue, record: TaskRecord) -> Any:
         return {"pid": record.pid, "hostname": record.worker}
     if record.result is None:
         return TaskRevokedError("revoked") if record.state == REVOKED else None
+    if record.result_serializer == UPSTREAM:
+        return ending_of(app, record)[0]
     if record.result_serializer == ERROR:
         from litequeue.core.failure import decode_exception
 
         return decode_exception(record.result)
     return app.result_codec.decode(record.result, record.result_serializer or "json", record.result_compression)
+
+
+def ending_of(app: LiteQueue, record: TaskRecord) -> tuple[Any, str | None]:
+    """(result, traceback) of a task; of one that ended because another failed, that other's."""
+    if record.result_serializer != UPSTREAM or record.result is None:
+        return value_of(app, record), record.traceback
+    cause_id = record.result.decode() if isinstance(record.result, bytes) else record.result
+    cause = app.store.task(cause_id)
+    if cause is None or cause.result_serializer == UPSTREAM:
+        gone = f"task {record.id} did not run, because task {cause_id} before it failed; its error is not in the file"
+        return TaskError(gone), None
+    return value_of(app, cause), cause.traceback
 
 
 def call_of(app: LiteQueue, record: TaskRecord) -> tuple[list[Any], dict[str, Any]]:
@@ -49,8 +66,10 @@ def has_no_result(record: TaskRecord) -> bool:
     return record.ignore_result and (record.state not in TERMINAL or record.result_serializer != ERROR)
 
 
-def standing_of(record: TaskRecord) -> str:
+def standing_of(app: LiteQueue, record: TaskRecord) -> str:
     """Where a task stands that has not ended, as half a sentence."""
+    if record.state == WAITING and record.after is not None:
+        return f"it is {state_of(record)}: it waits for {_awaited(app, record.after)}"
     if record.state == RUNNING:
         return f"it is {state_of(record)} on {record.worker} and goes on"
     if record.state == SCHEDULED and record.run_at is not None:
@@ -58,6 +77,22 @@ def standing_of(record: TaskRecord) -> str:
     if record.aside:
         return f"it is {state_of(record)}: the workers that met it do not know the task {record.name!r}"
     return f"it is {state_of(record)}: no worker has started it yet"
+
+
+def _awaited(app: LiteQueue, node_id: str) -> str:
+    """What a waiting row waits for in the end: the first node before it that does not wait itself."""
+    node = app.store.task(node_id)
+    for _ in range(_HOPS):
+        if node is None or node.state != WAITING or node.after is None:
+            break
+        node_id, node = node.after, app.store.task(node.after)
+    if node is not None:
+        where = f" on {node.worker}" if node.state == RUNNING else ""
+        return f"task {node.id} ({node.name}), which is {state_of(node)}{where}"
+    group = app.store.group(node_id)
+    if group is not None:
+        return f"group {group.id}, of which {group.remaining} of {group.size} have not ended"
+    return f"{node_id}, which the file does not have"
 
 
 class Attempt(NamedTuple):
@@ -89,17 +124,17 @@ def attempt_of(record: AttemptRecord) -> Attempt:
 
 
 def meta_of(app: LiteQueue, task_id: str, record: TaskRecord | None) -> dict[str, Any]:
-    """Everything at once, in the shape of Celery's result backends."""
+    """Everything that a row says, in the shape of Celery's result backends."""
     if record is None:
-        return {"task_id": task_id, "status": states.PENDING, "result": None, "traceback": None, "children": []}
+        return {"task_id": task_id, "status": states.PENDING, "result": None, "traceback": None}
     args, kwargs = call_of(app, record)
+    value, traceback = ending_of(app, record)
     finished = record.finished_at
     return {
         "task_id": task_id,
         "status": state_of(record),
-        "result": value_of(app, record),
-        "traceback": record.traceback,
-        "children": [app.AsyncResult(child) for child in app.store.children(task_id)],
+        "result": value,
+        "traceback": traceback,
         "name": record.name,
         "args": args,
         "kwargs": kwargs,

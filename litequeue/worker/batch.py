@@ -102,13 +102,18 @@ class Batch:
         return self._claims.pop(ticket.seq)
 
     def take_unstarted(self, running_for: float = 0.0) -> list[Ticket]:
-        """Take all claims out that were not started, if the one before them has run for `running_for` seconds."""
+        """Take all claims out that were not started, if the one before them has run for `running_for` seconds.
+
+        With 0 it is the slot itself that asks, and starts nothing more.
+        """
         if running_for and clock.monotonic() - self._started_at < running_for:
             return []
         taken = self._tickets.draw_all()
         if self._single is not None and not running_for:
             taken.append(Ticket(self._single.seq, self._single.attempt))
             self._single = None
+        if not running_for:
+            self._claims.clear()
         return taken
 
     def finish(self, outcome: Outcome) -> None:

@@ -157,7 +157,7 @@ class Executor:
 
     def _success(self, run: Run, value: Any) -> Outcome:
         claimed = run.claimed
-        wanted = not claimed.ignore_result or claimed.ties & (FEEDS | MEMBER)
+        wanted = not claimed.ignore_result or claimed.ties & FEEDS
         result = self._runtime.result_codec.encode(value, what="result") if wanted else None
         now, retention = clock.now(), self._runtime.success_retention
         prune_at = None if retention is None else now + retention

@@ -121,8 +121,8 @@ class TestOptions:
             ({"args": 5}, TypeError, "task args must be a list or tuple"),
             ({"args": "ab"}, TypeError, "task args must be a list or tuple"),
             ({"kwargs": [1]}, TypeError, "task keyword arguments must be a mapping"),
-            ({"link": "x"}, NotImplementedError, "'link' needs the canvas"),
-            ({"link_error": ["x"]}, NotImplementedError, "'link_error' needs the canvas"),
+            ({"link": "x"}, TypeError, "a canvas is made of signatures, .* not 'x'"),
+            ({"link_error": ["x"]}, TypeError, "a canvas is made of signatures, .* not 'x'"),
         ],
     )
     def test_what_cannot_be_is_an_error_at_the_call(

@@ -263,7 +263,7 @@ class TestAutoretry:
 
         class Watched(app.Task):  # type: ignore[name-defined,misc]
             def on_retry(self, exc: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
-                seen.append(round(self.request.pending_retry.rerun.run_at - clock.now()))
+                seen.append(round(self.request.pending.rerun.run_at - clock.now()))
 
         task = app.task(
             lambda: 1 / 0, base=Watched, name="t", autoretry_for=(ZeroDivisionError,), max_retries=4, **options

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from litequeue.core.records import FULL, NORMAL
-from tests.benchmarks import backlog, ceiling
+from tests.benchmarks import backlog, canvases, ceiling
 from tests.benchmarks.machinery import (
     ROOT,
     check_success,
@@ -44,6 +44,12 @@ class Sizes:
     backlog: int = 1_000_000
     idle_seconds: float = 10.0
     imports: int = 15
+    group: int = 5_000
+    chord: int = 1_000
+    chain: int = 200
+    sent: int = 10_000
+    large: int = 100_000
+    depth: int = 200
     rounds: int = 3
 
 
@@ -56,10 +62,25 @@ QUICK = Sizes(
     backlog=50_000,
     idle_seconds=3,
     imports=5,
+    large=20_000,
     rounds=1,
 )
 TINY = Sizes(
-    calls=20, bulk=50, drained=50, roundtrips=5, digests=10, backlog=1_000, idle_seconds=0.2, imports=1, rounds=1
+    calls=20,
+    bulk=50,
+    drained=50,
+    roundtrips=5,
+    digests=10,
+    backlog=1_000,
+    idle_seconds=0.2,
+    imports=1,
+    group=20,
+    chord=10,
+    chain=5,
+    sent=50,
+    large=200,
+    depth=6,
+    rounds=1,
 )
 
 
@@ -301,4 +322,8 @@ FIGURES: dict[str, Callable[[Sizes], list[Figure]]] = {
     "idle": idle,
     "start": start,
     "memory": memory,
+    "canvas": canvases.run,
+    "send": canvases.send,
+    "members": canvases.members,
+    "large": canvases.large,
 }

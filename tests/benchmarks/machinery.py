@@ -154,6 +154,17 @@ def rate(count: int, work: Callable[[], Any]) -> float:
     return count / (time.perf_counter() - began)
 
 
+def seconds(run_canvas: Callable[[int], Any], count: int) -> float:
+    """How long a canvas of `count` takes, which gives `count`; a small one is run before."""
+    run_canvas(4)
+    began = time.perf_counter()
+    found = run_canvas(count)
+    taken = time.perf_counter() - began
+    if found != count:
+        raise RuntimeError(f"a canvas of {count} gave {found}")
+    return taken
+
+
 def median_of(rounds: int, *measures: Callable[[], float]) -> list[float]:
     """The median of each measure, taken in turns so that a slow moment of the machine meets all of them."""
     taken = [[measure() for measure in measures] for _ in range(rounds)]

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 UNITS = {
     "/s": lambda value: f"{value:,.0f}/s",
+    "s": lambda value: f"{value:,.3f} s",
     "ms": lambda value: f"{value:,.2f} ms" if value < 10 else f"{value:,.1f} ms",
     "%": lambda value: f"{value:,.2f} %" if value < 1 else f"{value:,.0f} %",
     "MiB": lambda value: f"{value:,.1f} MiB",

@@ -16,6 +16,8 @@ def make_app(path: str, durability: str) -> LiteQueue:
     app.task(name="noop")(work.noop)
     app.task(name="gate")(work.wait_at_gate)
     app.task(name="digest")(work.digest)
+    app.task(name="increment")(work.increment)
+    app.task(name="total")(work.total)
     return app
 
 

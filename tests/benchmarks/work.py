@@ -20,6 +20,16 @@ def digest(number: int) -> str:
     return hashlib.sha256(MEBIBYTE).hexdigest()
 
 
+def increment(number: int) -> int:
+    """The step of a chain, and the member of a chord."""
+    return number + 1
+
+
+def total(values: list[int]) -> int:
+    """The body of a chord."""
+    return sum(values)
+
+
 def wait_at_gate(gate: str) -> None:
     """Say that a slot of the worker has arrived, and hold it until the gate is opened."""
     Path(f"{gate}.{os.getpid()}.{threading.get_ident()}").touch()

@@ -84,7 +84,7 @@ RULES = {
     """,
     "a row starts only after the task that it waited for has succeeded": f"""
         SELECT row.id FROM litequeue_tasks row JOIN litequeue_tasks node ON node.id = row.after
-        WHERE row.edge <> 'error' AND node.state <> 'succeeded' AND row.state IN ({_names(_STARTED)})
+        WHERE row.edge NOT IN ('error', 'queue') AND node.state <> 'succeeded' AND row.state IN ({_names(_STARTED)})
     """,
     "a row starts only after the group that it waited for has ended well": f"""
         SELECT row.id FROM litequeue_tasks row JOIN litequeue_groups node ON node.id = row.after

@@ -12,7 +12,7 @@ DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 
 _FENCE = re.compile(r"^```(\w*)\s*$")
-_NOT_RUN = re.compile(r"^<!-- not run: (.+) -->$")
+_COMMENT = re.compile(r"^<!-- (.+) -->$")
 _FILE = re.compile(r"# (\w+\.py)\n")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _WORD = re.compile(r"--?[A-Za-z][\w-]*|[A-Za-z_]\w*")
@@ -27,8 +27,27 @@ class Block:
     line: int
     """The number of its first line in the page, from 1."""
     text: str
-    not_run: str | None
-    """Why it is not run, where the comment before it says so."""
+    comment: str | None
+    """What a comment on the line before says about it; it is not shown to readers."""
+
+    @property
+    def not_run(self) -> str | None:
+        """Why it is not run, where the comment says so."""
+        return self._said("not run: ")
+
+    @property
+    def rows_of(self) -> str | None:
+        """The canvas whose rows it shows, where the comment says so."""
+        return self._said("rows: ")
+
+    @property
+    def printed(self) -> bool:
+        """Whether it shows what the Python block before it prints."""
+        return self.comment == "prints"
+
+    def _said(self, about: str) -> str | None:
+        comment = self.comment or ""
+        return comment.removeprefix(about) if comment.startswith(about) else None
 
     @property
     def file(self) -> str | None:
@@ -54,9 +73,9 @@ def blocks(page: Path) -> list[Block]:
         elif language is None:
             language, start = fence[1], number + 1
         else:
-            reason = _NOT_RUN.match(before)
+            comment = _COMMENT.match(before)
             text = "".join(f"{each}\n" for each in lines[start - 1 : number - 1])
-            found.append(Block(page, language, start, text, reason[1] if reason else None))
+            found.append(Block(page, language, start, text, comment[1] if comment else None))
             language, before = None, ""
     assert language is None, f"{page.name}:{start - 1}: the block is not closed"
     return found

@@ -6,6 +6,8 @@ The blocks of a page are one program, run from the top in that folder:
 - a `python` block whose first line is `# name.py` is written into that file instead;
 - an expression with the comment `# -> text` must have that repr, and a statement with `# raises Error: text` must
   raise that; `...` in the text stands for anything;
+- a `text` block after `<!-- prints -->` is what the `python` block before it must print (`...` as above);
+- a `text` block after `<!-- rows: expression -->` is what `tests.docs.rows` must draw of that canvas;
 - where the page wrote files, the lines of a `console` block are run too: `$ litequeue ... worker` is started, and
   stopped at the end of the page; `$ python name.py` must print what the block shows.
 """
@@ -22,13 +24,14 @@ import subprocess
 import sys
 import tokenize
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from tests.docs.pages import Block, blocks
 from tests.docs.preambles import PREAMBLES
+from tests.docs.rows import drawn
 
 _EXPECTED = re.compile(r"# (->|raises) (.+)$")
 _TIMEOUT = 60  # seconds for one command of a console block
@@ -43,6 +46,8 @@ class Page:
         self.module.__dict__.update(__same__=same, __raises__=raises)
         self.workers: list[subprocess.Popen[bytes]] = []
         self.wrote_files = False
+        self.printed = io.StringIO()
+        """What the last `python` block printed."""
 
     def run(self) -> None:
         """Run every block, and stop what the page started."""
@@ -61,10 +66,21 @@ class Page:
             Path(block.file).write_text(block.text, encoding="utf-8")
             self.wrote_files = True
         elif block.language == "python":
-            exec(compile(checked(block), str(block.page), "exec"), self.module.__dict__)
+            self.printed = io.StringIO()
+            with redirect_stdout(self.printed):
+                exec(compile(checked(block), str(block.page), "exec"), self.module.__dict__)
+        elif block.rows_of is not None:
+            self._check_text(block, drawn(eval(block.rows_of, self.module.__dict__)))
+        elif block.printed:
+            self._check_text(block, self.printed.getvalue())
         elif block.language == "console" and self.wrote_files:
             for command, output in commands(block.text):
                 self._run_command(command, output, f"{block.page.name}:{block.line}")
+
+    @staticmethod
+    def _check_text(block: Block, text: str) -> None:
+        where = f"{block.page.name}:{block.line}"
+        assert matches(text.strip(), block.text.strip()), f"{where}: the page is to show\n{text}"
 
     def _run_command(self, command: list[str], output: str, where: str) -> None:
         if command[0] == "litequeue" and "worker" in command:

@@ -17,21 +17,28 @@ from typing import ClassVar, get_origin, get_type_hints
 import click
 import pytest
 
-from litequeue import config, exceptions, signals, states
+from litequeue import canvas, config, exceptions, signals, states
 from litequeue.app import LiteQueue
 from litequeue.app.embedded import worker_options
 from litequeue.calling import message
+from litequeue.canvas.chains import OF_THE_WHOLE
+from litequeue.canvas.graph import Graph, GraphEdge, GraphNode
 from litequeue.cli.main import COMMANDS, litequeue
 from litequeue.config.table import SETTINGS
-from litequeue.core import context, state
-from litequeue.result import AsyncResult, EagerResult
+from litequeue.core import context, state, ties
+from litequeue.result import AsyncResult, EagerResult, GroupResult
 from litequeue.result.reading import Attempt
 from litequeue.task import HANDLERS, Task
 from tests.docs.pages import DOCS, README, ROOT, anchors, blocks, code_words, command_lines, links, pages, spans
 
 PAGES = pages()
-INTERNAL = {"app", "request_stack", "overrides", "customised_calls", "abstract"}
+INTERNAL = {"app", "request_stack", "overrides", "overrides_apply_async", "takes_error", "customised_calls", "abstract"}
 """Annotated attributes of Task that are no options."""
+ALIASES = {"maybe_signature", "maybe_subtask", "xmap", "xstarmap"}
+"""Names of litequeue.canvas for what the page calls by another."""
+OF_THE_CODE = {"KIND", "PARTS", "TASK_NAME", "TYPES", "COPIES_ITSELF", "REBUILDS_ITSELF", "complete", "is_plain", "parts"}
+OF_THE_CODE |= {"has_parts", "change_parts", "register_type", "ended_as_header"}
+"""What signatures and results offer to the code of ours alone, or to those who write another kind of one."""
 
 
 def name(page: Path) -> str:
@@ -141,6 +148,32 @@ def test_every_state() -> None:
 
 def test_everything_a_result_offers() -> None:
     assert not missing({*public(AsyncResult), *public(EagerResult), *Attempt._fields}, "results.md")
+
+
+def test_everything_a_group_of_results_offers() -> None:
+    assert not missing({*public(GroupResult), "ResultSet"} - OF_THE_CODE, "results.md")
+
+
+def test_everything_a_canvas_is_made_of() -> None:
+    assert not missing(set(canvas.__all__) - ALIASES, "canvas.md")
+    assert not missing(public(canvas.Signature) - OF_THE_CODE, "canvas.md")
+
+
+def test_every_method_of_a_visitor() -> None:
+    assert not missing(public(canvas.StampingVisitor), "canvas.md")
+
+
+def test_everything_a_graph_offers() -> None:
+    of_it = {*public(Graph), *inspect.signature(Graph).parameters} - {"app", "node_id", "members", "sizes", "callers"}
+    assert not missing({*of_it - {"items"}, *GraphNode._fields, *GraphEdge._fields}, "canvas.md")
+
+
+def test_every_way_to_hang_on_another() -> None:
+    assert not missing({ties.THEN, ties.LINK, ties.BODY, ties.ERRBACK, ties.QUEUE}, "glossary.md")
+
+
+def test_every_option_of_a_whole_chain() -> None:
+    assert not missing(OF_THE_WHOLE, "calling.md")
 
 
 def test_every_exception() -> None:

@@ -74,6 +74,35 @@ def test_blocks_are_one_program_and_may_be_left_out(page: Path) -> None:
     assert [block.not_run for block in blocks(page)] == [None, "it would fail", None]
 
 
+@pytest.mark.parametrize(("shown", "code"), [("1\n2", 0), ("1\n...", 0), ("1\n3", 1), ("1", 1)])
+def test_what_a_block_prints_must_be_as_shown(page: Path, shown: str, code: int) -> None:
+    page.write_text(f"```python\nprint(1)\nprint(2)\n```\n\n<!-- prints -->\n```text\n{shown}\n```\n")
+    assert run(page).returncode == code
+
+
+CANVAS = """```python
+from litequeue import LiteQueue
+app = LiteQueue("proj", broker="q.db")
+add = app.task(lambda x, y: x + y, name="add")
+```
+
+<!-- rows: add.s(1, 2) | add.s(3) -->
+```text
+row  task       state    after  edge
+a    add(1, 2)  ready
+b    add(…, 3)  waiting  %s      then
+```
+"""
+
+
+@pytest.mark.parametrize(("after", "code"), [("a", 0), ("b", 1)])
+def test_the_rows_of_a_canvas_must_be_as_drawn(page: Path, after: str, code: int) -> None:
+    page.write_text(CANVAS % after)
+    done = run(page)
+    assert done.returncode == code, done.stderr
+    assert code == 0 or "page.md:9: the page is to show\nrow  task" in done.stderr
+
+
 @pytest.mark.parametrize(("printed", "code"), [("3", 0), ("4", 1)])
 def test_files_are_written_and_commands_must_print_what_is_shown(page: Path, printed: str, code: int) -> None:
     page.write_text(

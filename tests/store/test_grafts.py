@@ -376,6 +376,4 @@ def test_grafts_ends_and_retries_share_a_transaction(driver: Driver) -> None:
     record = driver.store.group(group.id)
     assert record is not None
     assert (record.size, record.remaining) == (5, 4)
-    assert driver.store.counts() == {
-        "celery": {state.SUCCEEDED: 1, state.READY: 3, state.RUNNING: 1, state.WAITING: 1}
-    }
+    assert driver.store.counts() == {"celery": {state.SUCCEEDED: 1, state.READY: 3, state.RUNNING: 1, state.WAITING: 1}}

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from litequeue.core import clock, state
+from litequeue.core import state
 from litequeue.core.records import NewGroup, NewTask
 from litequeue.core.ties import LINK
 from litequeue.store.sqlite import processes

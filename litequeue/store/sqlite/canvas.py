@@ -28,9 +28,9 @@ from litequeue.core.records import (
     TaskRecord,
     Value,
 )
-from litequeue.core.ties import ERRBACK, ERRBACKS, FEEDS, LEADS, MEMBER, read_errbacks, write_errbacks
+from litequeue.core.ties import ERRBACK, ERRBACKS, FEEDS, LEADS, MEMBER, write_errbacks
 from litequeue.store.sqlite.engine import fetch, task_record, task_records
-from litequeue.store.sqlite.release import Ended, Moves, Releasing
+from litequeue.store.sqlite.release import Ended, Moves, Releasing, kept_errbacks
 
 _NODE_COLUMNS: Final = ", ".join(f"task.{name}" for name in Node._fields)
 _GROUP_FIELDS: Final = tuple(GroupRecord.__dataclass_fields__)
@@ -89,7 +89,7 @@ class Canvases(Releasing):
             if task.after == task_id:
                 ties |= LEADS | (FEEDS if task.takes_input else 0)
         if errbacks:
-            kept = write_errbacks([*read_errbacks(kept), *errbacks])
+            kept = write_errbacks([*kept_errbacks(kept), *errbacks])
         connection.execute(self._TIE, (ties, kept, task_id))
 
     def _attach_ended(
@@ -114,11 +114,11 @@ class Canvases(Releasing):
         """Revoke every task that has one of these stamps, now and from now on."""
         moves, now = Moves(), clock.now()
         error = encode_exception(exceptions.TaskRevokedError(reason))
-        revoked: list[str] = []
+        rows: list[tuple[Any, ...]] = []
         with self._database.write(self._durability) as connection:
             for seq in self._revoke_stamps(connection, headers, now):
-                rows = fetch(connection, self._REVOKE_OPEN, (error, now, self._prune_at(now), seq))
-                revoked += self._follow_revoked(connection, rows, now, moves)
+                rows += fetch(connection, self._REVOKE_OPEN, (error, now, self._prune_at(now), seq))
+            revoked = self._follow_revoked(connection, rows, now, moves)
             slots = self._slots_for(connection, moves)
         self._wake(moves, slots)
         return (*revoked, *moves.revoked())

@@ -131,15 +131,25 @@ class Engine:
     ) -> Exception:
         """Why the file refused `tasks` and `groups`."""
         with self._database.read() as connection:
-            for kind, nodes, statement in (("task", tasks, self._HAS_ID), ("group", groups, self._HAS_GROUP)):
-                seen: set[str] = set()
-                for node in nodes:
-                    if node.id in seen or connection.execute(statement, (node.id,)).get:
-                        return exceptions.DuplicateTaskError(
-                            f"{node.id}: {self.path} already has a {kind} with this id; nothing was enqueued. Leave"
-                            f" {kind}_id out, or forget() the old {kind} first."
-                        )
-                    seen.add(node.id)
+            return self._refused(connection, tasks, error, groups)
+
+    def _refused(
+        self,
+        connection: apsw.Connection,
+        tasks: Iterable[NewTask],
+        error: apsw.ConstraintError,
+        groups: Iterable[NewGroup] = (),
+    ) -> Exception:
+        """`_duplicate`, asked on a connection that is open already."""
+        for kind, nodes, statement in (("task", tasks, self._HAS_ID), ("group", groups, self._HAS_GROUP)):
+            seen: set[str] = set()
+            for node in nodes:
+                if node.id in seen or connection.execute(statement, (node.id,)).get:
+                    return exceptions.DuplicateTaskError(
+                        f"{node.id}: {self.path} already has a {kind} with this id; nothing was enqueued. Leave"
+                        f" {kind}_id out, or forget() the old {kind} first."
+                    )
+                seen.add(node.id)
         return exceptions.InvalidTaskError(f"{self.path}: the file refused the task: {error}")
 
     _IDLE_SLOTS = "SELECT port, idle, queues FROM litequeue_processes WHERE idle > 0 AND port IS NOT NULL"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import apsw
 
@@ -14,7 +14,16 @@ from litequeue.core import clock
 from litequeue.core.failure import encode_exception
 from litequeue.core.records import NORMAL, Encoded, NewTask, Outcome
 from litequeue.store.sqlite.engine import fetch
-from litequeue.store.sqlite.release import NEEDED, OPEN, REVOKE_SET, REVOKED_ROW, Moves, Releasing, first_state, parts_of
+from litequeue.store.sqlite.release import (
+    NEEDED,
+    OPEN,
+    REVOKE_SET,
+    REVOKED_ROW,
+    Moves,
+    Releasing,
+    first_state,
+    parts_of,
+)
 
 _OPEN_IN: Final = f"{OPEN} AND queue IN (SELECT value FROM json_each(?))"
 
@@ -65,7 +74,7 @@ class Enqueueing(Releasing):
 
     _REVOKE = f"{REVOKE_SET} WHERE id = ?4 AND {OPEN} {REVOKED_ROW}"
     _REVOKE_MEMBERS = f"""{REVOKE_SET}
-        WHERE ties & 4 AND {OPEN} AND group_id IN ({parts_of('?4')}) {REVOKED_ROW}
+        WHERE ties & 4 AND {OPEN} AND group_id IN ({parts_of("?4")}) {REVOKED_ROW}
     """
 
     def revoke(self, ids: Sequence[str], reason: str = "revoked") -> tuple[str, ...]:
@@ -73,13 +82,12 @@ class Enqueueing(Releasing):
         now, moves = clock.now(), Moves()
         error = encode_exception(exceptions.TaskRevokedError(reason))
         ended = (error, now, self._prune_at(now))
-        revoked: list[str] = []
+        rows: list[tuple[Any, ...]] = []
         with self._database.write(self._durability) as connection:
             for task_id in ids:
                 for statement in (self._REVOKE, self._REVOKE_MEMBERS):
-                    rows = fetch(connection, statement, (*ended, task_id))
-                    if rows:
-                        revoked += self._follow_revoked(connection, rows, now, moves)
+                    rows += fetch(connection, statement, (*ended, task_id))
+            revoked = self._follow_revoked(connection, rows, now, moves)
             slots = self._slots_for(connection, moves)
         self._wake(moves, slots)
         return (*revoked, *moves.revoked())

@@ -12,11 +12,23 @@ import apsw
 from litequeue import exceptions
 from litequeue.core import clock, state
 from litequeue.core.failure import encode_exception
-from litequeue.core.records import NORMAL, Claimed, NewCanvas, NewGroup, NewTask, Outcome, Settled, Ticket
-from litequeue.core.ties import BODY, ERRBACK, ERRBACKS, read_errbacks, write_errbacks
+from litequeue.core.records import (
+    ERROR,
+    NORMAL,
+    Claimed,
+    Encoded,
+    Graft,
+    NewCanvas,
+    NewGroup,
+    NewTask,
+    Outcome,
+    Settled,
+    Ticket,
+)
+from litequeue.core.ties import BODY, ERRBACK, ERRBACKS, write_errbacks
 from litequeue.store.contract import Channel, Claimant, Pick
 from litequeue.store.sqlite.engine import LANE_SEPARATOR, fetch
-from litequeue.store.sqlite.release import NEEDED, Ended, Moves, Releasing, first_state, parts_of
+from litequeue.store.sqlite.release import NEEDED, Ended, Moves, Releasing, first_state, kept_errbacks, parts_of
 from litequeue.store.sqlite.wakeup import WorkChannel
 
 _PROMOTE_SLICE: Final = 500  # rows made ready by one claim when many fall due at once
@@ -36,7 +48,6 @@ _BECOMING: Final = (
     "compression",
     "run_at",
     "expires_at",
-    "ignore_result",
     "retries",
     "time_limit",
     "soft_time_limit",
@@ -247,7 +258,7 @@ class Lifecycle(Releasing):
                 if outcome.rerun is not None:
                     done = self._run_again(connection, holder, outcome, moves)
                 elif outcome.graft is not None:
-                    done = self._graft(connection, holder, outcome, now, moves, ended)
+                    done = self._graft(connection, claimant, outcome, moves, ended)
                 elif outcome.state == state.IGNORED:
                     done = self._end_ignored(connection, holder, outcome, ended)
                 else:
@@ -285,20 +296,20 @@ class Lifecycle(Releasing):
         connection.executemany(self._END, bindings())
         lost = []
         for outcome in unchanged:  # it was tied to others since its claim, or is lost
-            ties = self._end_retied(connection, holder, outcome)
-            if ties is None:
+            if not self._end_retied(connection, holder, outcome, ended):
                 lost.append(outcome.claimed)
-            elif ties:
-                ended.append(_ended(outcome, ties))
         return lost
 
-    def _end_retied(self, connection: apsw.Connection, holder: int, outcome: Outcome) -> int | None:
-        """End a row with the ties that it has now; returns them, or None where it is not held any more."""
+    def _end_retied(self, connection: apsw.Connection, holder: int, outcome: Outcome, ended: list[Ended]) -> bool:
+        """End a row with the ties that it has now; False where it is not held any more."""
         claimed = outcome.claimed
         ties: int | None = connection.execute(self._HELD_TIES, (claimed.seq, holder, claimed.attempt)).get
-        if ties is not None:
-            connection.execute(self._END, _ending(outcome, holder, ties))
-        return ties
+        if ties is None:
+            return False
+        connection.execute(self._END, _ending(outcome, holder, ties))
+        if ties:
+            ended.append(_ended(outcome, ties))
+        return True
 
     # What `update_state` wrote before `raise Ignore()` stays: that is how a task sets its own last state.
     _END_IGNORED = """
@@ -320,31 +331,49 @@ class Lifecycle(Releasing):
     # Grafting
 
     def _graft(
+        self, connection: apsw.Connection, claimant: Claimant, outcome: Outcome, moves: Moves, ended: list[Ended]
+    ) -> bool:
+        """Write what a task changed of its canvas, with its end; False where it was not held any more.
+
+        What the file refuses, an id that it has already, is the failure of the task: its worker must be able to settle.
+        """
+        graft, now = outcome.graft, clock.now()
+        assert graft is not None, "the caller looked"
+        try:
+            with connection:  # a savepoint
+                return self._write_graft(connection, claimant.holder, outcome, graft, now, moves, ended)
+        except apsw.ConstraintError as error:
+            refused = self._refused(connection, graft.canvas.tasks, error, graft.canvas.groups)
+        record = Encoded(encode_exception(refused), ERROR)
+        failed = Outcome(outcome.claimed, state.FAILED, now, record, prune_at=self._prune_at(now))
+        self._end_retied(connection, claimant.holder, failed, ended)
+        self._keep_attempts(connection, claimant, [failed], ())
+        return True
+
+    def _write_graft(
         self,
         connection: apsw.Connection,
         holder: int,
         outcome: Outcome,
+        graft: Graft,
         now: float,
         moves: Moves,
         ended: list[Ended],
     ) -> bool:
-        """Write what a task changed of its canvas, with its end; False where it was not held any more."""
-        graft, claimed = outcome.graft, outcome.claimed
-        assert graft is not None, "the caller looked"
-        if graft.become is not None:
-            if not self._become(connection, holder, outcome, graft.become, now):
+        claimed, become = outcome.claimed, graft.become
+        also: list[Ended] = []
+        if become is not None:
+            if not self._become(connection, holder, outcome, become, now, moves):
                 return False
-            self._insert_canvas(connection, graft.canvas, now, moves)
-            return True
-        ties = self._end_retied(connection, holder, outcome)
-        if ties is None:
+        elif not self._end_retied(connection, holder, outcome, also):
             return False
-        canvas = self._joined(connection, claimed.group_id, graft.canvas)
-        self._insert_canvas(connection, canvas, now, moves)
+        self._insert_canvas(connection, self._joined(connection, claimed.group_id, graft.canvas), now, moves)
+        if become is not None:
+            self._check_stamps(connection, [become._replace(id=claimed.id)], now, moves)
         stopped = _ended(outcome, 0)._replace(state=state.IGNORED)
         for edge in graft.stop:  # what is stopped ends as if the task had raised Ignore
             ended += self._end_after(connection, stopped, now, moves, edge)
-        ended.append(_ended(outcome, ties))
+        ended += also
         return True
 
     _GROW = "UPDATE litequeue_groups SET size = size + 1, remaining = remaining + 1 WHERE id = ? RETURNING size - 1"
@@ -365,33 +394,40 @@ class Lifecycle(Releasing):
     _BECOME = f"""
         UPDATE litequeue_tasks
         SET state = ?, {", ".join(f"{name} = ?" for name in _BECOMING)}, lane = ?, ties = ties | ?, errbacks = ?,
-            stamps = ?, result = NULL, result_serializer = NULL, result_compression = NULL, traceback = NULL,
-            custom_state = NULL, started_at = NULL, finished_at = NULL, holder = NULL
+            stamps = coalesce(?, stamps), ignore_result = iif(ignore_result = 2, 2, ?), result = NULL,
+            result_serializer = NULL, result_compression = NULL, traceback = NULL, custom_state = NULL,
+            started_at = NULL, finished_at = NULL, holder = NULL
         WHERE seq = ? AND holder = ? AND attempt = ? AND state = 'running'
     """
-    _ERRBACKS_HELD = "SELECT errbacks FROM litequeue_tasks WHERE seq = ?"
 
-    def _become(self, connection: apsw.Connection, holder: int, outcome: Outcome, task: NewTask, now: float) -> bool:
+    def _become(
+        self, connection: apsw.Connection, holder: int, outcome: Outcome, task: NewTask, now: float, moves: Moves
+    ) -> bool:
         """Make the row another task."""
-        claimed = outcome.claimed
-        errbacks: str | None = connection.execute(self._ERRBACKS_HELD, (claimed.seq,)).get
+        claimed, first = outcome.claimed, first_state(task, now)
+        errbacks: str | None = connection.execute(self._ERRBACKS_OF, (claimed.id,)).get
         if task.errbacks is not None:
-            errbacks = write_errbacks([*read_errbacks(errbacks), *read_errbacks(task.errbacks)])
+            errbacks = write_errbacks([*kept_errbacks(errbacks), *kept_errbacks(task.errbacks)])
         connection.execute(
             self._BECOME,
             (
-                first_state(task, now),
+                first,
                 *(getattr(task, name) for name in _BECOMING),
                 task.queue,
                 task.ties | (ERRBACKS if errbacks else 0),
                 errbacks,
-                task.stamps or claimed.stamps,
+                task.stamps,
+                task.ignore_result,
                 claimed.seq,
                 holder,
                 claimed.attempt,
             ),
         )
-        return connection.changes() > 0
+        if not connection.changes():
+            return False
+        if first != state.WAITING:
+            moves.ready[claimed.seq] = task.queue
+        return True
 
     # Values that only others want
 

@@ -45,8 +45,9 @@ def _add_canvases(connection: apsw.Connection) -> None:
         CREATE TABLE litequeue_groups (
             id TEXT NOT NULL PRIMARY KEY, size INTEGER NOT NULL, remaining INTEGER NOT NULL, failed_id TEXT,
             tolerant INTEGER NOT NULL, transient INTEGER NOT NULL DEFAULT 0, group_id TEXT, group_index INTEGER,
-            root_id TEXT, parent_id TEXT, created_at REAL NOT NULL, finished_at REAL, prune_at REAL
+            after TEXT, root_id TEXT, parent_id TEXT, created_at REAL NOT NULL, finished_at REAL, prune_at REAL
         ) STRICT, WITHOUT ROWID;
+        CREATE INDEX litequeue_groups_after ON litequeue_groups (after) WHERE after IS NOT NULL;
         CREATE INDEX litequeue_groups_parts ON litequeue_groups (group_id, group_index) WHERE group_id IS NOT NULL;
         CREATE INDEX litequeue_groups_prunable ON litequeue_groups (prune_at) WHERE prune_at IS NOT NULL;
         CREATE TABLE litequeue_stamps (

@@ -180,9 +180,7 @@ class Processes(Releasing):
     _PRUNABLE_GROUPS = """
         SELECT id FROM litequeue_groups WHERE prune_at IS NOT NULL AND prune_at <= ? ORDER BY prune_at LIMIT ?
     """
-    _NEEDED_GROUP = (
-        f"SELECT 1 FROM (SELECT id FROM litequeue_groups WHERE id = ?) task WHERE {NEEDED}"
-    )
+    _NEEDED_GROUP = f"SELECT 1 FROM (SELECT id FROM litequeue_groups WHERE id = ?) task WHERE {NEEDED}"
     _PRUNE_GROUP = "DELETE FROM litequeue_groups WHERE id = ?"
     _PRUNE_GROUP_LATER = "UPDATE litequeue_groups SET prune_at = ? WHERE id = ?"
     _EXPIRED = f"""{REVOKE_SET}

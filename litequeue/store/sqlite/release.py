@@ -144,12 +144,15 @@ class Releasing(Stamping):
         """Write new rows; those under a stamp that was revoked are revoked at once."""
         stamped: list[NewTask] = []
         connection.executemany(self._INSERT, _bound(tasks, now, moves.fresh, stamped))
-        if stamped:
-            error = encode_exception(TaskRevokedError("revoked"))
-            for seq in self._keep_stamps(connection, stamped):
-                # One that waits for another of them has been revoked with it.
-                rows = fetch(connection, self._REVOKE_OPEN, (error, now, self._prune_at(now), seq))
-                self._follow_revoked(connection, rows, now, moves)
+        self._check_stamps(connection, stamped, now, moves)
+
+    def _check_stamps(self, connection: apsw.Connection, tasks: Sequence[NewTask], now: float, moves: Moves) -> None:
+        """Keep the stamps of tasks that have been written, and revoke those under a stamp that was revoked."""
+        under_revoked = self._keep_stamps(connection, tasks) if tasks else []
+        if under_revoked:
+            ended = (encode_exception(TaskRevokedError("revoked")), now, self._prune_at(now))
+            rows = [row for seq in under_revoked for row in fetch(connection, self._REVOKE_OPEN, (*ended, seq))]
+            self._follow_revoked(connection, rows, now, moves)
 
     _DELETE = "DELETE FROM litequeue_tasks WHERE seq = ?"
 
@@ -198,12 +201,15 @@ class Releasing(Stamping):
     def _release_after(self, connection: apsw.Connection, node_id: str, now: float, moves: Moves) -> None:
         moves.ready.update(fetch(connection, self._RELEASE_AFTER, (node_id, now)))
 
-    # All that waits for a task, and for those again, up to the groups: a chain of 100,000 ends in one statement.
+    # All that waits for a task, and for those again: a chain of 100,000 ends in one statement. With a group whose
+    # members end so, what waits for the group ends: it never began, so that is no failure of its own.
     _END_AFTER = """
         WITH RECURSIVE down (id) AS (
             SELECT id FROM litequeue_tasks WHERE after = ?1 AND state = 'waiting' AND (?7 IS NULL OR edge = ?7)
-            UNION ALL
-            SELECT next.id FROM down JOIN litequeue_tasks next ON next.after = down.id WHERE next.state = 'waiting')
+            UNION ALL SELECT id FROM litequeue_groups WHERE after = ?1 AND coalesce(?7, 'then') = 'then'
+            UNION ALL SELECT next.id FROM down JOIN litequeue_tasks next ON next.after = down.id
+                WHERE next.state = 'waiting'
+            UNION ALL SELECT next.id FROM down JOIN litequeue_groups next ON next.after = down.id)
         UPDATE litequeue_tasks
         SET state = ?2, custom_state = NULL, result = ?3, result_serializer = ?4, result_compression = NULL,
             finished_at = ?5, prune_at = iif(ignore_result = 2, 0, ?6)
@@ -300,8 +306,8 @@ class Releasing(Stamping):
     def _fire_errbacks(self, connection: apsw.Connection, failed_id: str, now: float, moves: Moves) -> None:
         """Write the error callbacks of a task that failed, as ready rows."""
         # Somebody may have written into the row: the failure itself must still be kept.
-        with suppress(ValueError, TypeError, OverflowError, RecursionError, apsw.ConstraintError), connection:
-            errbacks = read_errbacks(connection.execute(self._ERRBACKS_OF, (failed_id,)).get)
+        errbacks = kept_errbacks(connection.execute(self._ERRBACKS_OF, (failed_id,)).get)
+        with suppress(TypeError, OverflowError, apsw.ConstraintError), connection:
             self._write_errbacks(connection, failed_id, errbacks, now, moves)
 
     def _write_errbacks(
@@ -334,7 +340,7 @@ class Releasing(Stamping):
     def _follow_revoked(
         self, connection: apsw.Connection, rows: Iterable[tuple[Any, ...]], now: float, moves: Moves
     ) -> list[str]:
-        """Follow rows of `REVOKED_ROW`; returns their ids."""
+        """Follow rows of `REVOKED_ROW`, all that are revoked together; returns their ids."""
         rows = list(rows)
         prune_at = self._prune_at(now)
         moves.ports.update(port for _, _, _, port in rows if port)
@@ -358,6 +364,13 @@ class Releasing(Stamping):
             self._wake_idle(slots, moves.queues())
         if moves.ports:
             self._sender.send_all(moves.ports)
+
+
+def kept_errbacks(text: str | None) -> list[NewTask]:
+    """The error callbacks of a row; none where somebody has written something else there."""
+    with suppress(ValueError, RecursionError):
+        return read_errbacks(text)
+    return []
 
 
 def first_state(task: NewTask, now: float) -> str:

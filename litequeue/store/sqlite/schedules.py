@@ -6,6 +6,7 @@ transaction that writes the task; for everybody else the entry is then at anothe
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
@@ -25,11 +26,30 @@ _NEW: Final = NewEntry._fields
 _TIMING: Final = ("schedule", "timezone", "start_at", "end_at")
 """When one of these changes, it is said anew when the entry is due next."""
 _SELECT: Final = f"SELECT {', '.join(Entry._fields)} FROM litequeue_schedules"
+_WIDTH: Final = len(NewTask._fields)
+_QUEUE_COLUMN: Final = NewTask._fields.index("queue") + 1
+_GONE: Final = (None, None, "")
 _CHANGE: Final = f"""
     UPDATE litequeue_schedules SET {", ".join(f"{name} = ?{n}" for n, name in enumerate(_NEW, 1) if name != "name")},
         revision = revision + 1, error = NULL
     WHERE name = ?1
 """
+
+
+class _Runs:
+    """The rows of tasks that are due, before they are written."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+        self.rows: list[tuple[Any, ...]] = []
+        self.ready: Counter[str] = Counter()
+        """How many of them each queue gets; what waits for an earlier run is not among them."""
+
+    def add(self, name: str, due_at: float, task: NewTask) -> None:
+        """Write `task` for the instant `due_at` of the entry `name`."""
+        self.rows.append((*task, self.now, first_state(task, self.now), name, due_at))
+        if task.after is None:
+            self.ready[task.queue] += 1
 
 
 class Schedules(Releasing):
@@ -132,71 +152,83 @@ class Schedules(Releasing):
 
     # Firing
 
+    _CURRENT = """
+        SELECT name, revision, next_instant, overlap FROM litequeue_schedules
+        WHERE enabled AND name IN (SELECT value FROM json_each(?))
+    """
     _MOVE_ON = """
         UPDATE litequeue_schedules
-        SET next_instant = ?4, next_at = ?5, last_run_at = coalesce(?6, last_run_at),
-            total_run_count = total_run_count + ?7, skipped = skipped + ?8, error = ?9
-        WHERE name = ?1 AND revision = ?2 AND next_instant IS ?3 AND enabled
-        RETURNING overlap
+        SET next_instant = ?2, next_at = ?3, last_run_at = coalesce(?4, last_run_at),
+            total_run_count = total_run_count + ?5, skipped = skipped + ?6, error = ?7
+        WHERE name = ?1
     """
-    _UNFINISHED = """
-        SELECT id FROM litequeue_tasks
-        WHERE schedule = ? AND state IN ('waiting', 'scheduled', 'ready', 'running') ORDER BY seq DESC LIMIT 1
-    """
-    _SKIP = """
-        UPDATE litequeue_schedules SET total_run_count = total_run_count - ?2, skipped = skipped + ?2 WHERE name = ?1
-    """
-    _MARK_RUN = "UPDATE litequeue_tasks SET schedule = ?, due_at = ? WHERE id = ?"
-    _LEAD_ON = f"UPDATE litequeue_tasks SET ties = ties | {LEADS} WHERE id = ?"
 
     def fire(self, firings: Sequence[Firing]) -> list[Fired]:
         """Enqueue the tasks of due entries and say when each is due next."""
         now, moves = clock.now(), Moves()
         with self._database.write(self._durability) as connection:
-            outcomes = [self._fire(connection, firing, now, moves) for firing in firings]
+            # Read once and written at the end of one transaction: nobody else can move an entry in between.
+            current = {row[0]: row[1:] for row in fetch(connection, self._CURRENT, (_names(firings),))}
+            runs = _Runs(now)
+            fired: list[tuple[Firing, list[str]]] = []
+            for firing in firings:
+                revision, instant, overlap = current.pop(firing.name, _GONE)
+                if (revision, instant) == (firing.revision, firing.instant):
+                    fired.append((firing, self._start_runs(connection, firing, overlap, runs)))
+            refused = self._insert_runs(connection, runs)
+            outcomes = [_fired(firing, ids, refused) for firing, ids in fired]
+            moved = (_moved(firing, outcome) for (firing, _), outcome in zip(fired, outcomes, strict=True))
+            connection.executemany(self._MOVE_ON, moved)
+            moves.fresh.update(runs.ready)
             slots = self._slots_for(connection, moves)
         self._wake(moves, slots)
-        return [fired for fired in outcomes if fired is not None]
+        return outcomes
 
-    def _fire(self, connection: apsw.Connection, firing: Firing, now: float, moves: Moves) -> Fired | None:
-        name, revision, instant, tasks, next_instant, next_at, skipped, error = firing
-        last = tasks[-1][0] if tasks else None
-        moved = (name, revision, instant, next_instant, next_at, last, len(tasks), skipped, error)
-        overlap = connection.execute(self._MOVE_ON, moved).get
-        if overlap is None:
-            return None
-        ids = [
-            task.id
-            for due_at, task in tasks
-            if self._start_run(connection, name, overlap, due_at, task, now, moves.fresh)
-        ]
-        late = len(tasks) - len(ids)
-        if late:
-            connection.execute(self._SKIP, (name, late))
-        return Fired(name, tuple(ids), late)
+    # An instant that has its row is never run again, even if an entry of that name was removed and added.
+    _INSERT_RUN = (
+        f"INSERT INTO litequeue_tasks ({', '.join(NewTask._fields)}, lane, enqueued_at, state, schedule, due_at)"
+        f" VALUES ({', '.join(f'?{n}' for n in range(1, _WIDTH + 1))}, ?{_QUEUE_COLUMN}, ?{_WIDTH + 1}, ?{_WIDTH + 2},"
+        f" ?{_WIDTH + 3}, ?{_WIDTH + 4}) ON CONFLICT (schedule, due_at) WHERE schedule IS NOT NULL DO NOTHING"
+    )
+    _HAS_RUN = "SELECT id FROM litequeue_tasks WHERE schedule = ? AND due_at = ?"
+    _UNFINISHED = """
+        SELECT id FROM litequeue_tasks
+        WHERE schedule = ? AND state IN ('waiting', 'scheduled', 'ready', 'running') ORDER BY seq DESC LIMIT 1
+    """
+    _LEAD_ON = f"UPDATE litequeue_tasks SET ties = ties | {LEADS} WHERE id = ?"
 
-    def _start_run(
-        self,
-        connection: apsw.Connection,
-        name: str,
-        overlap: str,
-        due_at: float,
-        task: NewTask,
-        now: float,
-        fresh: Counter[str],
-    ) -> bool:
-        """Write the task of one instant; False where it is skipped, because an earlier one has not ended."""
-        before = None if overlap == "allow" else connection.execute(self._UNFINISHED, (name,)).get
-        if before is not None:
-            if overlap == "skip":
-                return False
-            connection.execute(self._LEAD_ON, (before,))
-            task = task._replace(after=before, edge=QUEUE)
-        else:
-            fresh[task.queue] += 1
-        connection.execute(self._INSERT, (*task, now, first_state(task, now)))
-        connection.execute(self._MARK_RUN, (name, due_at, task.id))
-        return True
+    def _start_runs(self, connection: apsw.Connection, firing: Firing, overlap: str, runs: _Runs) -> list[str]:
+        """Have the tasks of a firing written, but for those that overlap; their ids."""
+        if overlap == "allow":
+            for due_at, task in firing.tasks:
+                runs.add(firing.name, due_at, task)
+            return [task.id for _, task in firing.tasks]
+        ids = []
+        for due_at, task in firing.tasks:
+            before = connection.execute(self._UNFINISHED, (firing.name,)).get
+            if before is not None and overlap == "skip":
+                continue
+            if before is not None:
+                connection.execute(self._LEAD_ON, (before,))
+                task = task._replace(after=before, edge=QUEUE)
+            one = _Runs(runs.now)
+            one.add(firing.name, due_at, task)
+            if not self._insert_runs(connection, one):
+                runs.ready += one.ready
+                ids.append(task.id)
+        return ids
+
+    def _insert_runs(self, connection: apsw.Connection, runs: _Runs) -> set[str]:
+        """Write the tasks; the ids of those whose instant has a task already."""
+        if not runs.rows:
+            return set()
+        before = connection.total_changes()
+        connection.executemany(self._INSERT_RUN, runs.rows)
+        if connection.total_changes() - before == len(runs.rows):
+            return set()
+        refused = {row[0] for row in runs.rows if connection.execute(self._HAS_RUN, row[-2:]).get != row[0]}
+        runs.ready.subtract(row[_QUEUE_COLUMN - 1] for row in runs.rows if row[0] in refused)
+        return refused
 
     # Waking
 
@@ -207,6 +239,23 @@ class Schedules(Releasing):
 
     def _wake_schedulers(self, ports: Sequence[int]) -> None:
         self._sender.send_all(ports)
+
+
+def _names(firings: Sequence[Firing]) -> str:
+    return json.dumps([firing.name for firing in firings])
+
+
+def _fired(firing: Firing, ids: list[str], refused: set[str]) -> Fired:
+    """What became of a firing that was this scheduler's to make."""
+    started = tuple(task_id for task_id in ids if task_id not in refused) if refused else tuple(ids)
+    return Fired(firing.name, started, len(firing.tasks) - len(started))
+
+
+def _moved(firing: Firing, fired: Fired) -> tuple[Any, ...]:
+    """The bindings of `_MOVE_ON`."""
+    last = firing.tasks[-1][0] if firing.tasks else None
+    skipped = firing.skipped + fired.skipped
+    return firing.name, firing.next_instant, firing.next_at, last, len(fired.ids), skipped, firing.error
 
 
 def _differs(known: Entry, entry: NewEntry) -> bool:

@@ -108,6 +108,7 @@ CREATE TABLE litequeue_groups (
     transient   INTEGER NOT NULL DEFAULT 0,      -- 1: a member wants no result; its value is dropped after use
     group_id    TEXT,                            -- the outer group that it is one part of
     group_index INTEGER,
+    after       TEXT,                            -- the node that its members wait for
     root_id     TEXT,
     parent_id   TEXT,
     created_at  REAL    NOT NULL,
@@ -115,6 +116,7 @@ CREATE TABLE litequeue_groups (
     prune_at    REAL
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX litequeue_groups_after ON litequeue_groups (after) WHERE after IS NOT NULL;
 CREATE INDEX litequeue_groups_parts ON litequeue_groups (group_id, group_index) WHERE group_id IS NOT NULL;
 CREATE INDEX litequeue_groups_prunable ON litequeue_groups (prune_at) WHERE prune_at IS NOT NULL;
 

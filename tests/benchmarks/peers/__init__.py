@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PEERS = {"celery": ("celery", "redis"), "huey": ("huey",), "dramatiq": ("dramatiq", "redis")}
 """The name of each peer, and the modules it needs."""
-MEASURED = {"enqueue", "drain", "latency", "work"}
+MEASURED = {"enqueue", "drain", "latency", "work", "canvas"}
 
 
 def available(peer: str) -> bool:

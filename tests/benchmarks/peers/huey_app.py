@@ -6,14 +6,17 @@ import os
 import sys
 from typing import Any
 
-from huey import SqliteHuey
+from huey import SqliteHuey, group
 
 from tests.benchmarks import work
+from tests.benchmarks.machinery import PATIENCE
 
 huey = SqliteHuey("benchmarks", filename=os.environ["BENCHMARK_URL"], fsync=True, store_none=True)
 noop = huey.task(name="noop")(work.noop)
 gate = huey.task(name="gate")(work.wait_at_gate)
 digest = huey.task(name="digest")(work.digest)
+increment = huey.task(name="increment")(work.increment)
+total = huey.task(name="total")(work.total)
 
 WORKER = [
     *(sys.executable, "-m", "huey.bin.huey_consumer", "tests.benchmarks.peers.huey_app.huey"),
@@ -29,5 +32,32 @@ def send(task: str, *args: Any) -> Any:
 
 def wait(sent: Any, timeout: float, *, busy: bool) -> None:
     """Return when the task has ended; `busy` looks more often than Huey does by itself."""
-    options = {"backoff": 1.0, "max_delay": 0.002} if busy else {}
-    sent.get(blocking=True, timeout=timeout, preserve=True, **options)
+    sent.get(blocking=True, timeout=timeout, preserve=True, **(BUSY if busy else {}))
+
+
+BUSY = {"backoff": 1.0, "max_delay": 0.002}
+
+
+def run_group(count: int) -> int:
+    """The group's tasks, and every result."""
+    sent = huey.enqueue(group([noop.s(number) for number in range(count)]))
+    return len(sent.get(blocking=True, timeout=PATIENCE, preserve=True, **BUSY))
+
+
+def run_chord(count: int) -> Any:
+    """The group's tasks, a body, and its result."""
+    sent = huey.enqueue(group([increment.s(0) for _ in range(count)]).then(total))
+    return sent.get(blocking=True, timeout=PATIENCE, preserve=True, **BUSY)
+
+
+def run_chain(count: int) -> Any:
+    """Tasks one after the other, put together from the end, and the last result."""
+    following = increment.s()
+    for _ in range(count - 2):
+        following = increment.s().then(following)
+    sent = huey.enqueue(increment.s(0).then(following))
+    return list(sent)[-1].get(blocking=True, timeout=PATIENCE, preserve=True, **BUSY)
+
+
+CANVASES = {"group": run_group, "chord": run_chord, "chain": run_chain}
+"""Send a canvas of as many tasks, and return the size that its result tells."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tests.benchmarks.machinery import PATIENCE, TAIL, hold, new_folder, percentile, rate, running
+from tests.benchmarks.machinery import PATIENCE, TAIL, hold, new_folder, percentile, rate, running, seconds
 from tests.benchmarks.peers.redis_server import redis_server
 
 DURABILITIES = {"celery": ("normal", "full"), "dramatiq": ("normal", "full"), "huey": ("full",)}
@@ -116,11 +116,25 @@ def latency(peer: str, sizes: dict[str, int]) -> dict[str, float]:
     }
 
 
+def canvas(peer: str, sizes: dict[str, int]) -> dict[str, float]:
+    """From the call of a canvas to its result."""
+    with fresh(peer) as (app, folder), held(app, folder) as open_gate:
+        open_gate()
+        time.sleep(0.5)
+        taken = {kind: seconds(run, sizes[kind]) for kind, run in app.CANVASES.items()}
+    return {
+        f"{kind} of {sizes[kind]:,}, send and get, {durability}": value
+        for kind, value in taken.items()
+        for durability in DURABILITIES[peer]
+    }
+
+
 MEASURES: dict[str, Callable[[str, Any], dict[str, float]]] = {
     "enqueue": enqueue,
     "drain": drain,
     "latency": latency,
     "work": digest,
+    "canvas": canvas,
 }
 
 if __name__ == "__main__":

@@ -1,0 +1,41 @@
+"""The scheduler: fires the entries of the schedule. `litequeue.schedules` says when, `app.schedules` changes entries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from litequeue.beat.errors import EntryExists as EntryExists
+    from litequeue.beat.errors import EntryNotFound as EntryNotFound
+    from litequeue.beat.errors import SchedulingError as SchedulingError
+    from litequeue.beat.in_memory import BeatLazyFunc as BeatLazyFunc
+    from litequeue.beat.in_memory import ScheduleEntry as ScheduleEntry
+    from litequeue.beat.in_memory import Scheduler as Scheduler
+    from litequeue.beat.in_the_file import PersistentScheduler as PersistentScheduler
+    from litequeue.beat.service import EmbeddedService as EmbeddedService
+    from litequeue.beat.service import Service as Service
+
+_HOMES = {
+    "errors": ("EntryExists", "EntryNotFound", "SchedulingError"),
+    "in_memory": ("BeatLazyFunc", "ScheduleEntry", "Scheduler"),
+    "in_the_file": ("PersistentScheduler",),
+    "service": ("EmbeddedService", "Service"),
+}
+_ADDRESS = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__: tuple[str, ...] = ("BeatLazyFunc", "EmbeddedService", "EntryExists", "EntryNotFound", "PersistentScheduler")
+__all__ += ("ScheduleEntry", "Scheduler", "SchedulingError", "Service")
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name not in _ADDRESS:
+        raise AttributeError(f"module 'litequeue.beat' has no attribute {name!r}")
+    value = getattr(import_module(f"litequeue.beat.{_ADDRESS[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
