@@ -23,7 +23,7 @@ from litequeue.canvas.lazy import is_lazy
 from litequeue.canvas.places import Spot, Tail, merged, united
 from litequeue.canvas.rows import FROM_PLACE, RowMaker, takes_nothing
 from litequeue.canvas.spool import IN_MEMORY
-from litequeue.canvas.tree import LINKS, as_list, as_member
+from litequeue.canvas.tree import LINKS, as_list, as_member, check_callback
 from litequeue.core.ids import new_id
 from litequeue.core.records import NewCanvas, NewGroup, NewTask
 from litequeue.core.ties import FEEDS, LEADS, MEMBER
@@ -77,10 +77,11 @@ class Planner(RowMaker):
 
     def plan(self, signature: Any, spot: Spot) -> Tail | None:
         """Plan a signature, and what is linked to its tasks; None: there is nothing to do in it."""
-        signature = self._member(signature)
-        kind = self._kinds.get(signature.get("subtask_type"))
-        tail = self._task(signature, spot) if kind is None else self._run(kind(signature, spot))
+        tail = self._whole(self._member(signature), spot)
         self.plan_links()
+        if tail is not None and isinstance(tail.result, str):  # a member of a group that is there already
+            result = self.app.AsyncResult(tail.result)
+            tail = tail._replace(result=result, first=result)
         return tail
 
     def plan_links(self) -> None:
@@ -88,13 +89,14 @@ class Planner(RowMaker):
         links = self._links
         while links:
             found, links[:] = links[:], []
-            for callback, spot in found:
+            for callback, spot, callers in found:
                 callback = self._member(callback)
-                kind = self._kinds.get(callback.get("subtask_type"))
-                if kind is None:
-                    self._task(callback, spot)
-                else:
-                    self._run(kind(callback, spot))
+                self._callers = _called_by(callback, callers)
+                self._whole(callback, spot)
+
+    def _whole(self, signature: Any, spot: Spot) -> Tail | None:
+        kind = self._kinds.get(signature.get("subtask_type"))
+        return self._task(signature, spot) if kind is None else self._run(kind(signature, spot))
 
     @staticmethod
     def _run(steps: Steps) -> Tail | None:
@@ -327,8 +329,20 @@ class Planner(RowMaker):
 
     def _enter(self, signature: Any) -> None:
         if id(signature) in self._inside:
-            raise ValueError(f"this {signature['subtask_type']} contains itself; a canvas must have an end")
+            raise ValueError(
+                f"a canvas cannot contain itself: this {signature['subtask_type']} is a part of one of its own parts"
+            )
         self._inside.add(id(signature))
+
+
+def _called_by(callback: Any, callers: Any) -> tuple[Any, Any]:
+    """The callbacks that lead to what `callback` calls. ValueError: it is one of those that lead to itself."""
+    above = callers
+    while above is not None:
+        if above[0] is callback:
+            raise ValueError(f"a canvas cannot contain itself: {callback['task']} is linked to what it is called by")
+        above = above[1]
+    return callback, callers
 
 
 def _each(tasks: Any) -> Iterable[Any]:

@@ -10,7 +10,7 @@ from litequeue.calling.capturing import captured_call
 from litequeue.calling.message import OF_PRESET, Preset, build, preset_for
 from litequeue.canvas.places import Spot, Tail, after, merged, united
 from litequeue.canvas.spool import Spool
-from litequeue.canvas.tree import as_list, as_member
+from litequeue.canvas.tree import as_list, as_member, check_callback
 from litequeue.core.records import NewTask
 from litequeue.core.ties import ERRBACKS, FEEDS, LEADS, LINK, write_errbacks
 from litequeue.exceptions import NotRegistered
@@ -51,7 +51,9 @@ class RowMaker:
         self._nesting = nesting
         self._carried = f'{{"replaced_task_nesting":{nesting}}}' if nesting else None
         self._presets: dict[Any, Preset | None] = {}
-        self._links: list[tuple[Any, Spot]] = []
+        self._links: list[tuple[Any, Spot, Any]] = []
+        """Callbacks that are still to be planned, each with those that lead to it."""
+        self._callers: Any = None
         self._errbacks: dict[tuple[int, ...], tuple[Any, str]] = {}
         self._knows_tasks: bool | None = None if strict else False
 
@@ -148,7 +150,8 @@ class RowMaker:
         if signals.after_task_publish.receivers:
             self.published.append((new, args, kwargs))
         for callback in callbacks:
-            self._links.append((callback, after(new.id, LINK, new.root_id or new.id, new.priority)))
+            spot = after(new.id, LINK, new.root_id or new.id, new.priority)
+            self._links.append((callback, spot, self._callers))
         result = self.app.AsyncResult(new.id) if task is None else task.AsyncResult(new.id)
         if spot.before is not None:
             result.parent = spot.before
@@ -220,8 +223,9 @@ class RowMaker:
 
     def template(self, callback: Any) -> NewTask:
         """The row of an error callback, to be completed when it fires."""
+        check_callback(callback)
         callback = self._member(callback)
-        if callback.get("subtask_type") in COMPOSED or callback["options"].get("link"):
+        if self._leads_on(callback):
             callback = started_by(callback)
         task = self._registry.get(callback["task"])
         spot = Spot()
@@ -230,6 +234,14 @@ class RowMaker:
         new = RowMaker(self.app, eager=self._eager)._task(callback, spot).last
         assert new is not None
         return new
+
+    def _leads_on(self, callback: Any) -> bool:
+        """Whether an error callback is more than a task with error callbacks: a row's text cannot hold that."""
+        options = callback["options"]
+        if callback.get("subtask_type") in COMPOSED or options.get("link"):
+            return True
+        inner = [self._member(each)["options"] for each in as_list(options.get("link_error"))]
+        return any(each.get("link") or each.get("link_error") for each in inner)
 
 
 def started_by(signature: Any) -> dict[str, Any]:

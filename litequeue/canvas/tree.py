@@ -83,6 +83,13 @@ def check(top: Signature) -> None:
         todo.extend((part, True) for part in map(as_member, node.parts(True)) if part.has_parts(True))
 
 
+def check_callback(callback: Any) -> None:
+    """ValueError: a callback, or what is linked to it, contains itself."""
+    callback = as_member(callback)
+    if callback.has_parts(True):
+        check(callback)
+
+
 # Copies
 
 

@@ -231,9 +231,8 @@ class Settled(NamedTuple):
     """When the next scheduled row is due; None: none is scheduled. Only told when nothing was claimed."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TaskRecord:
-    """Everything the file knows of one task."""
+class TaskRecord(NamedTuple):
+    """Everything the file knows of one task; the field order is that of the SELECT, which gives flags as 0 and 1."""
 
     seq: int
     id: str

@@ -32,6 +32,8 @@ MEMBER: Final = 4
 """Its end is counted by the group `group_id`."""
 ERRBACKS: Final = 8
 """It has error callbacks."""
+QUEUED: Final = 16
+"""Another run of its schedule's entry waits for its end, however that comes."""
 
 # What of a task is not known before it fails, or is the same for every error callback.
 _NOT_KEPT: Final = frozenset({"id", "root_id", "parent_id", "after", "edge", "group_id", "group_index", "ties"})

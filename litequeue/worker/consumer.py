@@ -136,12 +136,19 @@ class Consumer:
                 self._stopping = self._stopping or self._tasks_left <= 0
 
     def _run_with_input(self, claimed: Claimed) -> Outcome:
-        """Run a task that takes the value of what it waited for."""
-        try:
-            given = self._store.inputs(claimed)
-        except exceptions.InvalidTaskError as error:
-            return self.executor.refuse(claimed, error)
-        return self.executor.run(claimed, given)
+        """Run a task that takes the value of what it waited for; where the file refuses, try again."""
+        while True:
+            try:
+                given = self._store.inputs(claimed)
+            except exceptions.InvalidTaskError as error:
+                return self.executor.refuse(claimed, error)
+            except exceptions.StoreLost:
+                raise
+            except exceptions.OperationalError as error:
+                logger.error("%s; trying again", error)
+                time.sleep(_BUSY_PAUSE)
+            else:
+                return self.executor.run(claimed, given)
 
     def _wait(self, next_at: float | None) -> None:
         timeout = IDLE_WAIT if next_at is None else min(IDLE_WAIT, max(0.0, next_at - clock.now()))

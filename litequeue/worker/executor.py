@@ -23,7 +23,7 @@ from litequeue.core.context import Context, current_tasks
 from litequeue.core.failure import ExceptionInfo, encode_exception
 from litequeue.core.records import ERROR, Claimed, Encoded, Input, Outcome, Rerun
 from litequeue.core.ties import FEEDS, LEADS, MEMBER
-from litequeue.worker.inputs import errbacks_of, follow_ups, graft_of, stamps_of, taken_from
+from litequeue.worker.inputs import errbacks_of, follow_ups, graft_of, stamps_of, taken_from, with_additions
 
 if TYPE_CHECKING:
     import asyncio
@@ -171,7 +171,7 @@ class Executor:
         now = clock.now()
         later = become.run_at is not None and become.run_at > now
         state_next = state.WAITING if become.after is not None else state.SCHEDULED if later else state.READY
-        return Outcome(claimed, state_next, now, graft=replaced.graft)
+        return Outcome(claimed, state_next, now, graft=with_additions(replaced.graft, run.request))
 
     def _after_success(self, run: Run, value: Any, runtime: float) -> None:
         """The result stands; a handler that raises is logged and changes nothing."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from litequeue.core.context import Context
 from litequeue.core.failure import decode_exception
 from litequeue.core.records import ERROR, Claimed, Encoded, Graft, Input, NewCanvas, NewTask, TaskRecord, Value
 from litequeue.core.ties import LEADS, LINK, MEMBER, THEN, read_errbacks
+from litequeue.exceptions import SerializationError
 
 if TYPE_CHECKING:
     from litequeue.store.contract import Store
@@ -47,7 +49,10 @@ def _exception_of(failed: TaskRecord) -> BaseException | None:
 
 def _request_of(failed: TaskRecord, runtime: Runtime) -> Context:
     """The request of a task that failed, as its error callback sees it."""
-    args, kwargs = runtime.codec.decode_call(failed.payload, failed.serializer, failed.compression)
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    with suppress(SerializationError):  # that may be why it failed
+        args, kwargs = runtime.codec.decode_call(failed.payload, failed.serializer, failed.compression)
     return Context(
         id=failed.id,
         task=failed.name,
@@ -74,15 +79,23 @@ def graft_of(request: Context) -> Graft | None:
     what would have come after, as with Celery.
     """
     fields = request.__dict__
-    additions: list[NewCanvas] = fields.get("additions") or []
     stop = tuple(
         edge for field, edge in (("chain", THEN), ("callbacks", LINK)) if field in fields and not fields[field]
     )
-    if not additions and not stop:
+    if not stop and not fields.get("additions"):
         return None
-    tasks = [task for canvas in additions for task in canvas.tasks]
-    groups = [group for canvas in additions for group in canvas.groups]
-    return Graft(None, NewCanvas(tasks, groups), stop)
+    return with_additions(Graft(stop=stop), request)
+
+
+def with_additions(graft: Graft, request: Context) -> Graft:
+    """`graft` with what `add_to_chord` adds."""
+    additions: list[NewCanvas] = request.__dict__.get("additions") or []
+    if not additions:
+        return graft
+    canvases = (graft.canvas, *additions)
+    tasks = [task for canvas in canvases for task in canvas.tasks]
+    groups = [group for canvas in canvases for group in canvas.groups]
+    return graft._replace(canvas=NewCanvas(tasks, groups))
 
 
 def errbacks_of(claimed: Claimed, decode_call: DecodeCall) -> list[dict[str, Any]] | None:
@@ -93,7 +106,7 @@ def errbacks_of(claimed: Claimed, decode_call: DecodeCall) -> list[dict[str, Any
 
 
 def follow_ups(claimed: Claimed, store: Store, decode_call: DecodeCall) -> dict[str, Any]:
-    """What comes after a claimed task, as the dicts of signatures: `callbacks`, `chain` (the next step last), `chord`."""
+    """What comes after a claimed task, as dicts of signatures: `callbacks`, `chain` (the next step last), `chord`."""
     followers = store.followers(claimed.id) if claimed.ties & LEADS else []
     chain = []
     step = [record for record in followers if record.edge == THEN]

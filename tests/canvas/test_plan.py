@@ -194,7 +194,11 @@ class TestInput:
         assert drawn(app, canvas) == ["a leads", "b (then a) feeds leads", "c <then b>"]
 
     def test_an_immutable_body_takes_none(self, app: LiteQueue, tasks: SimpleNamespace) -> None:
-        assert drawn(app, chord([tasks.give.s("a")], tasks.give.si("b"))) == ["a G1[0] member", "b (body G1)", "G1 of 1"]
+        assert drawn(app, chord([tasks.give.s("a")], tasks.give.si("b"))) == [
+            "a G1[0] member",
+            "b (body G1)",
+            "G1 of 1",
+        ]
 
     def test_members_of_a_group_take_each_their_own(self, app: LiteQueue, tasks: SimpleNamespace) -> None:
         canvas = chain(tasks.give.s("a"), group(tasks.give.s("b"), tasks.give.si("c")))
@@ -301,7 +305,7 @@ class TestTimes:
 
     def test_countdown_and_expires_of_a_step(self, app: LiteQueue, tasks: SimpleNamespace) -> None:
         later = tasks.give.s("b").set(countdown=5, expires=60)
-        first, second = planned(app, chain(tasks.give.s("a"), later)).rows
+        _, second = planned(app, chain(tasks.give.s("a"), later)).rows
         assert (second.run_at, second.countdown, second.expires_at, second.lifetime) == (None, 5, None, 60)
 
     def test_times_of_a_step(self, app: LiteQueue, tasks: SimpleNamespace) -> None:
@@ -372,7 +376,9 @@ class TestOptions:
     def test_on_header_error(self, app: LiteQueue, s: Give, tolerant: Any) -> None:
         canvas = chord([s("a")], s("b"), **({} if tolerant is None else {"on_header_error": tolerant}))
         assert [group.tolerant for group in planned(app, canvas).groups] == [int(tolerant == "run_body")]
-        assert [group.tolerant for group in planned(app, chord([s("a")], s("b")), on_header_error="run_body").groups] == [1]
+        assert [
+            group.tolerant for group in planned(app, chord([s("a")], s("b")), on_header_error="run_body").groups
+        ] == [1]
 
 
 class TestLineage:

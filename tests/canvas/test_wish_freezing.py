@@ -172,7 +172,8 @@ def _ids(whole: Any) -> Any:
         yield whole.id
 
 
-@pytest.mark.parametrize("make", [make for make, _ in TREES])
+# An empty group as a body has no row, and so no place in what was sent.
+@pytest.mark.parametrize("make", [make for make, results in TREES if results != ([("a",)], [])])
 def test_sending_uses_the_ids(app: LiteQueue, t: SimpleNamespace, make: Callable[[Any], Any]) -> None:
     whole = make(t)
     frozen = whole.freeze()

@@ -6,8 +6,8 @@ The blocks of a page are one program, run from the top in that folder:
 - a `python` block whose first line is `# name.py` is written into that file instead;
 - an expression with the comment `# -> text` must have that repr, and a statement with `# raises Error: text` must
   raise that; `...` in the text stands for anything;
-- a `text` block after `<!-- prints -->` is what the `python` block before it must print (`...` as above);
-- a `text` block after `<!-- rows: expression -->` is what `tests.docs.rows` must draw of that canvas;
+- a block after `<!-- prints -->` is what the `python` block before it must print (`...` as above);
+- a block after `<!-- rows: expression -->` is what `tests.docs.rows` must draw of that canvas;
 - where the page wrote files, the lines of a `console` block are run too: `$ litequeue ... worker` is started, and
   stopped at the end of the page; `$ python name.py` must print what the block shows.
 """

@@ -387,10 +387,11 @@ class CanvasMachine(RuleBasedStateMachine):
         hand = self.hands[0]
         while True:
             self._sql("UPDATE litequeue_tasks SET run_at = 0 WHERE state = 'scheduled'")
-            claimed = self.driver.store.claim(hand.claimant, 100).claimed
+            settled = self.driver.store.claim(hand.claimant, 100)
+            claimed = settled.claimed
             for each in claimed:
                 self._check_inputs(each)
-            if not claimed:
+            if not claimed and not settled.revoked:
                 break
             hand.settle(*(succeed(each, json.dumps(each.id), prune_at=clock.now()) for each in claimed))
             self.every_rule_holds()

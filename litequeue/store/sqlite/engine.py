@@ -6,7 +6,6 @@ import json
 import os
 import weakref
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import fields
 from typing import Any, Final
 
 import apsw
@@ -35,31 +34,23 @@ def read_queues(text: str) -> tuple[str, ...]:
         return ()
 
 
-_TASK_FIELDS: Final = tuple(field.name for field in fields(TaskRecord))
-_FLAGS: Final = ("ignore_result", "aside", "takes_input")
-_TASK = f"""
-    SELECT {", ".join("lane <> queue AS aside" if name == "aside" else name for name in _TASK_FIELDS)}
-    FROM litequeue_tasks WHERE id
+# Flags whose columns say more than yes or no, or that are no column.
+_FLAGS: Final = {"ignore_result": "ignore_result > 0", "aside": "lane <> queue"}
+_TASK: Final = f"""
+    SELECT {", ".join(_FLAGS.get(name, name) for name in TaskRecord._fields)} FROM litequeue_tasks WHERE id
 """
 
 
 def task_record(connection: apsw.Connection, task_id: str) -> TaskRecord | None:
     """The task, or None when the file has no such row."""
     row = connection.execute(_TASK + "= ?", (task_id,)).fetchone()
-    return None if row is None else _task_record(row)
+    return None if row is None else TaskRecord._make(row)
 
 
 def task_records(connection: apsw.Connection, ids: Sequence[str]) -> list[TaskRecord]:
     """Those of `ids` that the file has."""
     rows = fetch(connection, _TASK + "IN (SELECT value FROM json_each(?))", (json.dumps(ids),))
-    return [_task_record(row) for row in rows]
-
-
-def _task_record(row: Sequence[Any]) -> TaskRecord:
-    values = dict(zip(_TASK_FIELDS, row, strict=True))
-    for name in _FLAGS:
-        values[name] = bool(values[name])
-    return TaskRecord(**values)
+    return [TaskRecord._make(row) for row in rows]
 
 
 class Engine:

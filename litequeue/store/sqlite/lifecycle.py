@@ -28,7 +28,14 @@ from litequeue.core.records import (
 from litequeue.core.ties import BODY, ERRBACK, ERRBACKS, write_errbacks
 from litequeue.store.contract import Channel, Claimant, Pick
 from litequeue.store.sqlite.engine import LANE_SEPARATOR, fetch
-from litequeue.store.sqlite.release import NEEDED, Ended, Moves, Releasing, first_state, kept_errbacks, parts_of
+from litequeue.store.sqlite.release import (
+    DROP_VALUES,
+    Ended,
+    Moves,
+    Releasing,
+    first_state,
+    kept_errbacks,
+)
 from litequeue.store.sqlite.wakeup import WorkChannel
 
 _PROMOTE_SLICE: Final = 500  # rows made ready by one claim when many fall due at once
@@ -59,10 +66,6 @@ _BECOMING: Final = (
     "countdown",
     "lifetime",
 )
-_DROP_VALUES: Final = f"""
-    UPDATE litequeue_tasks AS task SET result = NULL, result_serializer = NULL, result_compression = NULL
-    WHERE ignore_result AND result IS NOT NULL AND state = 'succeeded' AND NOT {NEEDED}
-"""
 _ORDER = (Claimed._fields.index("priority"), Claimed._fields.index("seq"))
 
 
@@ -107,8 +110,8 @@ class Lifecycle(Releasing):
             if limit:
                 next_at = self._promote(connection, now, moves)
                 claimed, aside, expired = self._take(connection, claimant, limit, now, moves, durability)
-                if len(aside) + len(expired) >= _ASIDE_SLICE:
-                    next_at = now  # rows were left unseen behind these
+                if len(aside) + len(expired) >= _ASIDE_SLICE or (expired and moves.ready):
+                    next_at = now  # rows were left unseen behind these, or released by their end
                 if idle is bool(claimed):
                     connection.execute(self._MARK_IDLE, (-1 if claimed else 1, claimant.holder))
                 for row in claimed:  # what was made ready and claimed at once needs nobody else
@@ -432,8 +435,7 @@ class Lifecycle(Releasing):
     # Values that only others want
 
     _OF_TRANSIENT = "SELECT 1 FROM litequeue_groups WHERE id = ? AND transient"
-    _DROP_VALUE = f"{_DROP_VALUES} AND id = ?1"
-    _DROP_MEMBERS = f"{_DROP_VALUES} AND ties & 4 AND group_id IN ({parts_of('?1')})"
+    _DROP_VALUE = f"{DROP_VALUES} AND id = ?1"
 
     def _drop_transient(self, connection: apsw.Connection, outcomes: Sequence[Outcome]) -> None:
         """Drop the values of tasks that want no result, once those that took them have ended."""

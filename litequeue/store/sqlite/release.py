@@ -20,7 +20,7 @@ from litequeue.core import state
 from litequeue.core.failure import encode_chord_error, encode_exception
 from litequeue.core.ids import new_id
 from litequeue.core.records import ERROR, UPSTREAM, NewCanvas, NewGroup, NewTask
-from litequeue.core.ties import ERRBACK, ERRBACKS, LEADS, MEMBER, read_errbacks
+from litequeue.core.ties import ERRBACK, ERRBACKS, LEADS, MEMBER, QUEUED, read_errbacks
 from litequeue.exceptions import TaskRevokedError
 from litequeue.store.sqlite.engine import fetch
 from litequeue.store.sqlite.stamps import Stamping
@@ -61,6 +61,13 @@ def parts_of(group: str) -> str:
             VALUES ({group}) UNION SELECT nested.id FROM part JOIN litequeue_groups nested ON nested.group_id = part.id)
         SELECT id FROM part
     """
+
+
+DROP_VALUES: Final = f"""
+    UPDATE litequeue_tasks AS task SET result = NULL, result_serializer = NULL, result_compression = NULL
+    WHERE ignore_result AND result IS NOT NULL AND state = 'succeeded' AND NOT {NEEDED}
+"""
+"""Drops values that only others wanted, of rows that no open row takes them of."""
 
 
 class Ended(NamedTuple):
@@ -184,7 +191,8 @@ class Releasing(Stamping):
         if end.state == state.SUCCEEDED:
             self._release_after(connection, end.id, now, moves)
         else:
-            moves.ready.update(fetch(connection, self._RELEASE_QUEUED, (end.id, now)))
+            if end.ties & QUEUED:
+                self._release_queued(connection, end.id, now, moves)
             pending += self._end_after(connection, end, now, moves)
 
     # A row's countdown and lifetime begin when it is released.
@@ -196,19 +204,37 @@ class Releasing(Stamping):
         RETURNING seq, queue
     """
 
-    _RELEASE_QUEUED = _RELEASE_AFTER.replace("AND state", "AND edge = 'queue' AND state")
-
     def _release_after(self, connection: apsw.Connection, node_id: str, now: float, moves: Moves) -> None:
         moves.ready.update(fetch(connection, self._RELEASE_AFTER, (node_id, now)))
+
+    _RELEASE_QUEUED = _RELEASE_AFTER.replace("AND state", "AND edge = 'queue' AND state")
+    _QUEUED_BEHIND = """
+        SELECT before.id FROM litequeue_tasks task JOIN litequeue_tasks before ON before.id = task.after
+        WHERE task.id = ? AND task.edge = 'queue' AND before.finished_at IS NULL
+    """
+    _QUEUE_BEHIND = "UPDATE litequeue_tasks SET after = ? WHERE after = ? AND edge = 'queue' AND state = 'waiting'"
+
+    def _release_queued(self, connection: apsw.Connection, task_id: str, now: float, moves: Moves) -> None:
+        """Let the next run of an entry go on: this one has ended, or is not to be.
+
+        Where it was itself waiting for the run before, the next one waits for that.
+        """
+        before = connection.execute(self._QUEUED_BEHIND, (task_id,)).get
+        if before is not None:
+            connection.execute(self._QUEUE_BEHIND, (before, task_id))
+        moves.ready.update(fetch(connection, self._RELEASE_QUEUED, (task_id, now)))
 
     # All that waits for a task, and for those again: a chain of 100,000 ends in one statement. With a group whose
     # members end so, what waits for the group ends: it never began, so that is no failure of its own.
     _END_AFTER = """
         WITH RECURSIVE down (id) AS (
-            SELECT id FROM litequeue_tasks WHERE after = ?1 AND state = 'waiting' AND (?7 IS NULL OR edge = ?7)
-            UNION ALL SELECT id FROM litequeue_groups WHERE after = ?1 AND coalesce(?7, 'then') = 'then'
+            SELECT id FROM litequeue_tasks
+                WHERE after = ?1 AND state = 'waiting' AND edge IS NOT 'queue' AND (?7 IS NULL OR edge = ?7)
+            UNION ALL SELECT id FROM litequeue_groups own
+                WHERE after = ?1 AND (?7 IS NULL OR EXISTS (
+                    SELECT 1 FROM litequeue_tasks WHERE group_id = own.id AND after = ?1 AND edge = ?7))
             UNION ALL SELECT next.id FROM down JOIN litequeue_tasks next ON next.after = down.id
-                WHERE next.state = 'waiting'
+                WHERE next.state = 'waiting' AND next.edge IS NOT 'queue'
             UNION ALL SELECT next.id FROM down JOIN litequeue_groups next ON next.after = down.id)
         UPDATE litequeue_tasks
         SET state = ?2, custom_state = NULL, result = ?3, result_serializer = ?4, result_compression = NULL,
@@ -233,6 +259,8 @@ class Releasing(Stamping):
             moves.ended[task_id] = end.state
             if reply_port:
                 moves.ports.add(reply_port)
+            if ties & QUEUED:
+                self._release_queued(connection, task_id, now, moves)
             if ties & MEMBER:
                 members.append(Ended(task_id, end.state, MEMBER, group_id, cause, prune_at))
         return members
@@ -269,9 +297,13 @@ class Releasing(Stamping):
                 ended += self._fail_bodies(connection, group_id, failed_id, now, moves)
             else:
                 self._release_after(connection, group_id, now, moves)
+            if transient and outer_id is None:  # nobody takes the values, where the body is not to run
+                connection.execute(self._DROP_MEMBERS, (group_id,))
             count = _Count(1, failed_id if failed else None, count.prune_at, bool(transient))
             group_id = outer_id
         return ended
+
+    _DROP_MEMBERS = f"{DROP_VALUES} AND ties & 4 AND group_id IN ({parts_of('?1')})"
 
     _FAIL_BODIES = """
         UPDATE litequeue_tasks

@@ -15,7 +15,7 @@ import apsw
 
 from litequeue.core import clock
 from litequeue.core.records import Entry, Fired, Firing, NewEntry, NewTask, Synchronised
-from litequeue.core.ties import LEADS, QUEUE
+from litequeue.core.ties import LEADS, QUEUE, QUEUED
 from litequeue.store.sqlite.engine import fetch
 from litequeue.store.sqlite.release import Moves, Releasing, first_state
 
@@ -195,7 +195,7 @@ class Schedules(Releasing):
         SELECT id FROM litequeue_tasks
         WHERE schedule = ? AND state IN ('waiting', 'scheduled', 'ready', 'running') ORDER BY seq DESC LIMIT 1
     """
-    _LEAD_ON = f"UPDATE litequeue_tasks SET ties = ties | {LEADS} WHERE id = ?"
+    _LEAD_ON = f"UPDATE litequeue_tasks SET ties = ties | {LEADS | QUEUED} WHERE id = ?"
 
     def _start_runs(self, connection: apsw.Connection, firing: Firing, overlap: str, runs: _Runs) -> list[str]:
         """Have the tasks of a firing written, but for those that overlap; their ids."""

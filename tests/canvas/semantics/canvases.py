@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -179,3 +180,58 @@ def batches(draw: Any, size: int = 6, depth: int = DEPTH, tasks: int = 14, revok
         draft = Draft(draw, draw(st.integers(1, tasks)), uid=1000 * number, revokes=revokes and draw(st.booleans()))
         drawn.append(_node(draft, depth))
     return drawn
+
+
+# Making a canvas smaller
+
+
+def smaller(drawn: Node) -> Iterator[Node]:
+    """Canvases that are like this one, with a little less; the largest steps first."""
+    yield from _parts(drawn)
+    for name in ("steps", "members", "header", "links", "errbacks"):
+        several = getattr(drawn, name, ())
+        least = {"steps": 2, "members": 2, "header": 1}.get(name, 0)
+        for index in range(len(several)):
+            if len(several) > least:
+                yield replace(drawn, **{name: several[:index] + several[index + 1 :]})
+    if isinstance(drawn, Task):
+        for change in ({"fate": "ok", "wish": None}, {"revoked": False}, {"immutable": False}):
+            yield replace(drawn, **change)
+    if isinstance(drawn, Chord) and drawn.tolerant:
+        yield replace(drawn, tolerant=False)
+    for name in ("steps", "members", "header", "links"):
+        several = getattr(drawn, name, ())
+        for index, each in enumerate(several):
+            for less in smaller(each):
+                yield replace(drawn, **{name: (*several[:index], less, *several[index + 1 :])})
+    for name in ("body", "wish"):
+        if (one := getattr(drawn, name, None)) is not None:
+            for less in smaller(one):
+                yield replace(drawn, **{name: less})
+
+
+def _parts(drawn: Node) -> Iterator[Node]:
+    match drawn:
+        case Chain():
+            yield from drawn.steps
+        case Group():
+            yield from drawn.members
+        case Chord():
+            yield from (*drawn.header, drawn.body)
+    yield from drawn.links
+
+
+def sound(drawn: Node, member: bool = False) -> bool:
+    """Whether only tasks that are members of a chord enlarge theirs."""
+    match drawn:
+        case Task():
+            inner = (drawn.fate != "enlarge" or member) and (drawn.wish is None or sound(drawn.wish))
+        case Chain():
+            inner = all(map(sound, drawn.steps[:-1])) and sound(drawn.steps[-1], member)
+        case Group():
+            inner = all(sound(each, member) for each in drawn.members)
+        case Chord():
+            inner = all(sound(each, True) for each in drawn.header) and sound(drawn.body)
+        case _:
+            inner = True
+    return inner and all(map(sound, drawn.links))

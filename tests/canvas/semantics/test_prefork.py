@@ -6,15 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
 
 from litequeue import chain, chord
 from tests.canvas.semantics import tasks
 from tests.canvas.semantics.canvases import batches
 from tests.canvas.semantics.conftest import end, quiet, read_journal
-from tests.canvas.semantics.evaluator import Node
 from tests.canvas.semantics.tasks import Bad, become, errback, fail, flaky, new_errback, step
-from tests.canvas.semantics.test_random import ASK, Shrinking, check
+from tests.canvas.semantics.test_random import check, run_examples
 from tests.canvas.semantics.test_replace import plain
 from tests.canvas.semantics.test_shapes import SHAPES
 
@@ -54,11 +52,4 @@ def test_retries_and_replacements() -> None:
 
 
 def test_random_canvases(app: Any) -> None:
-    run = Shrinking(check)
-
-    @settings(ASK, max_examples=10)
-    @given(drawn=batches())
-    def canvases_do_what_they_must(drawn: list[Node]) -> None:
-        run(app, drawn)
-
-    canvases_do_what_they_must()
+    run_examples(batches(), app, check, times=10)

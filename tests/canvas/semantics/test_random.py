@@ -4,8 +4,8 @@ Each example is several canvases at once. The examples are the same in every run
 
     LITEQUEUE_CANVASES=2000 pytest tests/canvas/semantics/test_random.py
 
-runs 2,000 examples with a new seed. When one fails, Hypothesis makes it as small as it can and prints it, with a line
-that repeats it.
+runs 2,000 examples with a new seed. The error of a canvas that fails ends with that canvas, made as small as possible,
+as a call that can be pasted: `check(app, [Chain(...)])`.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 
 from litequeue import chain
 from litequeue.core.state import TERMINAL
 from litequeue.exceptions import ChordError, TaskRevokedError
 from tests.canvas.semantics import tasks
 from tests.canvas.semantics.acting import opened
-from tests.canvas.semantics.canvases import batches, build
+from tests.canvas.semantics.canvases import batches, build, smaller, sound
 from tests.canvas.semantics.conftest import read_journal
 from tests.canvas.semantics.evaluator import Evaluator, Expected, Failure, Node, Outcome, id_of, tasks_of
 
@@ -35,10 +35,12 @@ ASKED = int(os.environ.get("LITEQUEUE_CANVASES", "0"))
 EXAMPLES = ASKED or 200
 PATIENCE = 5.0
 """Seconds without any change in the file until a canvas that has not ended is stuck."""
-SHRINKING = 40.0
-"""Seconds to make a failing example smaller: pytest stops a test that takes much longer."""
+SHRINKING = 20.0
+"""Seconds to make a failing example smaller."""
 
 NUMBERS = count()
+
+Check = Callable[[Any, list[Node]], None]
 
 
 @dataclass
@@ -58,56 +60,65 @@ class Seen:
 
 
 ASK = settings(
-    max_examples=EXAMPLES,
     derandomize=not ASKED,
     database=None,
     deadline=None,
-    print_blob=True,
+    print_blob=False,
+    verbosity=Verbosity.quiet,  # the error tells the canvas
     suppress_health_check=list(HealthCheck),
-    phases=(Phase.generate, Phase.shrink),
+    phases=(Phase.generate,),  # made smaller by `explained`, which is quicker with canvases
 )
 
 
-class Shrinking:
-    """Runs `check` on examples; some time after the first failure, only on those that failed before."""
+def run_examples(examples: Any, app: Any, check: Check, times: int = EXAMPLES) -> None:
+    """Run `check` on drawn canvases; the error of one that fails shows the smallest canvas that still does."""
 
-    def __init__(self, check: Callable[[Any, list[Node]], None]) -> None:
-        self.check = check
-        self.failed: set[str] = set()
-        self.until = float("inf")
+    failures: list[str] = []
 
-    def __call__(self, app: Any, drawn: list[Node]) -> None:
-        example = repr(drawn)
-        assume(time.monotonic() < self.until or example in self.failed)
-        try:
-            self.check(app, drawn)
-        except Exception:
-            self.failed.add(example)
-            self.until = min(self.until, time.monotonic() + SHRINKING)
-            raise
+    @settings(ASK, max_examples=times)
+    @given(drawn=examples)
+    def canvases_do_what_they_must(drawn: list[Node]) -> None:
+        if not failures and (failure := failure_of(app, check, drawn)):
+            failures.append(explained(app, check, drawn, failure))
+        if failures:
+            pytest.fail(failures[0], pytrace=False)
+
+    canvases_do_what_they_must()
+
+
+def failure_of(app: Any, check: Check, drawn: list[Node]) -> str:
+    """What `check` has to say against canvases; nothing where all is well."""
+    try:
+        check(app, drawn)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def explained(app: Any, check: Check, drawn: list[Node], failure: str) -> str:
+    """The canvases that failed, made as small as they can be in some seconds, and how they fail then."""
+    deadline = time.monotonic() + SHRINKING
+    candidates = _smaller(drawn)
+    while (less := next(candidates, None)) is not None and time.monotonic() < deadline:
+        if other := failure_of(app, check, less):
+            drawn, failure, candidates = less, other, _smaller(less)
+    return f"{failure}\n{drawn}"
+
+
+def _smaller(drawn: list[Node]) -> Iterator[list[Node]]:
+    """Each canvas alone; of one canvas, what is a little less."""
+    if len(drawn) > 1:
+        return ([each] for each in drawn)
+    return ([less] for less in smaller(drawn[0]) if sound(less))
 
 
 def test_in_a_worker(app: Any, worker: Any) -> None:
-    run = Shrinking(check)
-
-    @ASK
-    @given(drawn=batches())
-    def canvases_do_what_they_must(drawn: list[Node]) -> None:
-        run(app, drawn)
-
-    canvases_do_what_they_must()
+    run_examples(batches(), app, check)
 
 
 def test_in_place(app: Any) -> None:
     """`apply()` does the same as a worker."""
-    run = Shrinking(check_in_place)
-
-    @ASK
-    @given(drawn=batches(size=3, revokes=False))
-    def canvases_do_what_they_must(drawn: list[Node]) -> None:
-        run(app, drawn)
-
-    canvases_do_what_they_must()
+    run_examples(batches(size=3, revokes=False), app, check_in_place)
 
 
 def check_in_place(app: Any, drawn: list[Node]) -> None:
