@@ -57,7 +57,7 @@ def report(options: argparse.Namespace, log: Path) -> int:
 
     if result.successful():
         print_totals(result.get())
-        print(f"\nThe workflow, as the file has it:\n\n{indented(str(result.app.graph(result, limit=tasks + 1)))}")
+        print(f"\nThe workflow, as the file has it:\n\n{drawing(result.app.graph(result, limit=tasks))}")
     return print_verdict(result, packages, seconds, killed, log)
 
 
@@ -190,8 +190,9 @@ def print_verdict(result: Any, packages: dict[str, list[Path]], seconds: float, 
     return 1
 
 
-def indented(text: str) -> str:
-    """`text` with two spaces before each line."""
+def drawing(graph: Any) -> str:
+    """The workflow as text that this terminal can show."""
+    text = graph.to_text(ascii=not (sys.stdout.encoding or "").lower().startswith("utf"))
     return "\n".join(f"  {line}" for line in text.splitlines())
 
 

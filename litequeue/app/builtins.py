@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from litequeue.app import declaring
@@ -20,22 +21,25 @@ def add_builtins(app: LiteQueue) -> None:
         declaring.task_from_function(app, fun, {"name": PREFIX + name, "bind": bind, "typing": False}, warn=False)
 
 
-def _map(task: Any, it: Any) -> list[Any]:
+def _map(self: Task, task: Any, it: Any) -> Any:
     """`[task(item) for item in it]`."""
-    call = _task(task)
-    return [call(item) for item in it]
+    call = self.app.tasks[task["task"]]
+    return _values([call(item) for item in it])
 
 
-def _starmap(task: Any, it: Any) -> list[Any]:
+def _starmap(self: Task, task: Any, it: Any) -> Any:
     """`[task(*item) for item in it]`."""
-    call = _task(task)
-    return [call(*item) for item in it]
+    call = self.app.tasks[task["task"]]
+    return _values([call(*item) for item in it])
 
 
-def _task(described: Any) -> Any:
-    from litequeue.canvas.signature import signature
+def _values(found: list[Any]) -> Any:
+    """What the calls returned; of coroutines, one that waits for each in turn."""
+    return _awaited(found) if any(value.__class__ is CoroutineType for value in found) else found
 
-    return signature(described).type
+
+async def _awaited(coroutines: list[Any]) -> list[Any]:
+    return [await coroutine for coroutine in coroutines]
 
 
 def _accumulate(*args: Any, index: int | None = None) -> Any:
@@ -76,7 +80,7 @@ _BUILTINS: dict[str, tuple[Callable[..., Any], bool]] = {
     "chord": (_start_as("chord"), True),
     "chunks": (_start_as("chunks"), True),
     "group": (_start_as("group"), True),
-    "map": (_map, False),
-    "starmap": (_starmap, False),
+    "map": (_map, True),
+    "starmap": (_starmap, True),
     "start": (_start, True),
 }

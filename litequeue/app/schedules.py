@@ -22,6 +22,7 @@ from litequeue.beat.showing import ScheduledEntry, show
 from litequeue.calling.message import OPTIONS, Place, build
 from litequeue.core import clock
 from litequeue.core.records import Entry, NewEntry, NewTask, Synchronised
+from litequeue.core.routing import declared_queues
 from litequeue.core.ties import ERRBACKS, read_errbacks, write_errbacks
 from litequeue.exceptions import ImproperlyConfigured, LiteQueueError, NotRegistered
 from litequeue.schedules.crontabs import crontab
@@ -290,8 +291,11 @@ class Schedules:
         names = {CLEANUP, _FROM_CELERY + CLEANUP.removeprefix(PREFIX)}
         if not self._app.conf.result_expires or names & self._app.conf.beat_schedule.keys():
             return {}
-        daily = crontab(minute="0", hour="4")
-        return {CLEANUP: {"task": CLEANUP, "schedule": daily, "options": {"expires": 12 * 3600}}}
+        queues = declared_queues(self._app.conf.task_queues)
+        default = self._app.conf.task_default_queue
+        queue = default if default in queues or not queues else next(iter(queues))
+        options = {"queue": queue, "expires": 12 * 3600}
+        return {CLEANUP: {"task": CLEANUP, "schedule": crontab(minute="0", hour="4"), "options": options}}
 
     def declared(self) -> Sequence[NewEntry]:
         """The rows of what the app's code declares: `beat_schedule` and `add_periodic_task`.

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from litequeue import signals
 from litequeue.app.current import get_current_worker_task
-from litequeue.calling.announcing import announce_published
+from litequeue.calling.canvas import announce_all
 from litequeue.canvas.places import now
 from litequeue.canvas.plan import Planner
 from litequeue.canvas.signature import Signature
@@ -35,9 +34,7 @@ def enqueue_many(
         results.append(None if tail is None else tail.result)
     if len(planner.rows):
         app.store.enqueue_canvas(planner.canvas(), durability)
-        if signals.after_task_publish.receivers:
-            for new, args, kwargs in planner.published:
-                announce_published(new, args, kwargs)
+        announce_all(planner)
     caller = get_current_worker_task() if current_tasks.get() else None
     if caller is not None:
         for result in results:

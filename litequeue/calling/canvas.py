@@ -54,9 +54,14 @@ def _start(app: LiteQueue, args: Any, kwargs: Any, options: Mapping[str, Any]) -
 
 
 def _enqueue(planner: Planner) -> None:
-    if not len(planner.rows):
-        return
-    planner.app.store.enqueue_canvas(planner.canvas(), planner.durability)
+    if len(planner.rows):
+        planner.app.store.enqueue_canvas(planner.canvas(), planner.durability)
+        planner.rows.close()
+        announce_all(planner)
+
+
+def announce_all(planner: Planner) -> None:
+    """Send after_task_publish for each row that was written, if anybody listens."""
     if signals.after_task_publish.receivers:
         for new, args, kwargs in planner.published:
             announce_published(new, args, kwargs)
@@ -186,6 +191,7 @@ def link(app: LiteQueue, task_id: str, callback: Any) -> None:
     planner.plan(callback, after(task_id, LINK, root_id))
     if not app.store.attach(task_id, planner.canvas()):
         raise _not_there(app, task_id)
+    announce_all(planner)
 
 
 def link_error(app: LiteQueue, task_id: str, errback: Any) -> None:

@@ -48,6 +48,6 @@ def captured_call(task: Task, args: Any, kwargs: Any, options: Mapping[str, Any]
         capturing.reset(token)
     if captured.call is None:
         raise RuntimeError(
-            f"the apply_async of {task.name} did not call that of litequeue.Task, so the task cannot be part of a canvas"
+            f"the apply_async of {task.name} did not call that of litequeue.Task, so the task cannot be in a canvas"
         )
     return captured.call

@@ -16,7 +16,18 @@ from litequeue import states
 from litequeue.calling.eager import EagerExecutor
 from litequeue.core import process, state
 from litequeue.core.failure import decode_exception, encode_exception
-from litequeue.core.records import ERROR, NORMAL, UPSTREAM, Claimed, Encoded, NewCanvas, NewProcess, NewTask, Outcome
+from litequeue.core.records import (
+    ERROR,
+    NORMAL,
+    UPSTREAM,
+    Claimed,
+    Encoded,
+    Member,
+    NewCanvas,
+    NewProcess,
+    NewTask,
+    Outcome,
+)
 from litequeue.core.ties import read_errbacks
 from litequeue.exceptions import Reject
 from litequeue.result.eager_result import EagerResult
@@ -133,10 +144,29 @@ class InPlace:
 
     def result(self, planned: Any) -> Any:
         """The result that `planned` stands for, with its parents and members, as it is now."""
+        made = self._tree_of(planned)
+        self._fill_children()
+        return made
+
+    def _tree_of(self, planned: Any) -> Any:
         made: ResultBase | None = None
         for node in (*planned._parents(), planned):
             made = self._result_of(node, made)
         return made
+
+    def _fill_children(self) -> None:
+        """Give every result those of what its task called, or led to."""
+        todo = list(self._results.values())
+        while todo:
+            known = len(self._results)
+            for each in todo:
+                each._eager_children = [self._child(child) for child in self._store.children(each.id)]
+            todo = list(self._results.values())[known:]
+
+    def _child(self, child: Member) -> Any:
+        if not child.is_group:
+            return self._task_result(child.id)
+        return self._app.GroupResult(child.id, [self._child(member) for member in self._store.members(child.id)])
 
     def _result_of(self, node: Any, parent: ResultBase | None) -> Any:
         if isinstance(node, GroupResult):
@@ -145,7 +175,7 @@ class InPlace:
         return self._task_result(node.id, parent)
 
     def _member(self, member: Any) -> Any:
-        return self._task_result(member) if isinstance(member, str) else self.result(member)
+        return self._task_result(member) if isinstance(member, str) else self._tree_of(member)
 
     def _task_result(self, task_id: str, parent: ResultBase | None = None) -> EagerResult:
         made = self._results.get(task_id)

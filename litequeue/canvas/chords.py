@@ -156,35 +156,33 @@ class chord(Composed):
         return callback
 
     def link_error(self, errback: Any) -> Any:
-        """Run `errback` when the body fails, which it does when the header fails.
+        """Run `errback` when the body fails, which it does when the header fails; returns the errback.
 
-        With `task_allow_error_cb_on_chord_header`, also for each task of the header that fails.
+        With `task_allow_error_cb_on_chord_header`, also for each task of the header that fails. A chord in the header
+        that fails makes this one fail: the errback need not be linked to it as well, as Celery does.
         """
-        given, errback = errback, as_member(errback)
-        body = self.needed_body()
-        on_header = self.app.conf.task_allow_error_cb_on_chord_header
+        self.needed_body().link_error(as_member(errback))
+        if self.app.conf.task_allow_error_cb_on_chord_header:
+            self._each(lambda task: task.link_error(as_member(errback).clone()))
+        return errback
 
-        def linked(task: Any) -> Any:
+    def _each(self, tell: Callable[[Any], Any]) -> None:
+        """Call `tell` with each task of the header, now or when it is taken from a generator."""
+
+        def told(task: Any) -> Any:
             task = as_member(task)
-            if on_header:
-                task.link_error(errback.clone().set(immutable=True))
-            elif isinstance(task, chord):
-                task.link_error(errback)
+            tell(task)
             return task
 
         tasks = self.header_tasks
         if isinstance(tasks, LazyList):
-            tasks.change_each(linked)
+            tasks.change_each(told)
         else:
-            tasks[:] = map(linked, tasks)
-        body.link_error(errback)
-        return given
+            tasks[:] = map(told, tasks)
 
     def set_immutable(self, immutable: bool) -> None:
         """Take no further arguments, or take them again: every task of the header. The body stays as it is."""
-        header = group(app=self._app)
-        header["kwargs"]["tasks"] = self.header_tasks
-        header.set_immutable(immutable)
+        self._each(lambda task: task.set_immutable(immutable))
 
     def stamp(self, visitor: Any = None, append_stamps: bool = False, **headers: Any) -> None:
         """Stamp every task of the header, and the body."""

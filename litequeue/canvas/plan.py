@@ -23,7 +23,7 @@ from litequeue.canvas.lazy import is_lazy
 from litequeue.canvas.places import Spot, Tail, merged, united
 from litequeue.canvas.rows import FROM_PLACE, RowMaker, takes_nothing
 from litequeue.canvas.spool import IN_MEMORY
-from litequeue.canvas.tree import LINKS, as_list, as_member, check_callback
+from litequeue.canvas.tree import LINKS, as_list, as_member
 from litequeue.core.ids import new_id
 from litequeue.core.records import NewCanvas, NewGroup, NewTask
 from litequeue.core.ties import FEEDS, LEADS, MEMBER
@@ -271,7 +271,9 @@ class Planner(RowMaker):
         kind = self._kinds.get(body.get("subtask_type"))
         tail = self._task(body, here) if kind is None else (yield kind(body, here))
         self._inside.discard(id(signature))
-        return head if tail is None else tail._replace(first=tail.first if head is None else head.result)
+        if tail is None and head is not None:  # an empty group as body: nothing follows the header
+            return head._replace(result=self.app.GroupResult(body_id or new_id(), [], parent=head.result))
+        return tail and tail._replace(first=tail.first if head is None else head.result)
 
     def _header(self, header: Any) -> tuple[Iterable[Any], Any]:
         """The tasks of a chord's header, and the group that they were given as."""

@@ -552,30 +552,35 @@ _nice("worker_redirect_stdouts_level", "WARNING", "level", "", "The level of tho
 
 _section("Schedules")
 
-_needed("beat_schedule", {}, "mapping", "", "Entries to run periodically, by name.", "schedules")
+_needed(
+    "beat_schedule",
+    {},
+    "mapping",
+    "",
+    "The entries of the schedule that the code declares: name -> a dict with `task`, `schedule` and the other fields of "
+    "an entry. A worker or `litequeue beat` brings them into the file when it starts.",
+)
 _needed(
     "beat_cron_starting_deadline",
     None,
     "positive",
     "seconds",
-    "How late a crontab entry may still start; one missed by more is skipped. None: however late.",
-    "schedules",
+    "The `catchup_window` of `crontab` entries that name none: an instant missed by more is skipped. None: however late.",
 )
 _nice(
     "beat_max_loop_interval",
     0,
     "number",
     "seconds",
-    "The longest sleep of the scheduler; 0: its own choice.",
-    "schedules",
+    "The longest sleep of a scheduler between two looks at the file, which it needs only where no wake-up arrives. 0: 60.",
 )
 _nice(
     "beat_scheduler",
     None,
     "any",
     "",
-    "The scheduler class. None: the one that keeps its state in the file.",
-    "schedules",
+    "The scheduler class, or its dotted name. None: the one whose entries are rows of the file. With another one workers "
+    "fire no entries, unless started with `-B`.",
 )
 
 _section("Signed payloads")

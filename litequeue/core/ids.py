@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Iterator
 
 _RANDOM_BYTES = 8
-_POOL_SIZE = 512
+_POOL_SIZE = 64
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 class _Generator:
@@ -25,8 +27,7 @@ class _Generator:
     def forget(self) -> None:
         """Drop the random pool: a forked child must not repeat its parent's ids."""
         self._lock = threading.Lock()
-        self._pool = b""
-        self._used = 0
+        self._pool: Iterator[str] = iter(())
         self._stamp = 0  # milliseconds << 12 | counter
 
     def __call__(self) -> str:
@@ -34,14 +35,20 @@ class _Generator:
             stamp = time.time_ns() // 1_000_000 << 12
             # A clock that stands still or goes back continues the count instead of repeating an id.
             self._stamp = stamp = stamp if stamp > self._stamp else self._stamp + 1
-            used = self._used
-            if used >= len(self._pool):
-                self._pool, used = os.urandom(_RANDOM_BYTES * _POOL_SIZE), 0
-            self._used = used + _RANDOM_BYTES
-            tail = int.from_bytes(self._pool[used : used + _RANDOM_BYTES], "big")
-        head = stamp >> 12
-        text = f"{head:012x}{0x7000 | stamp & 0xFFF:04x}{tail & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000:016x}"
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+            tail = next(self._pool, None)
+            if tail is None:
+                self._pool = _random_tails()
+                tail = next(self._pool)
+        head = f"{stamp:015x}"
+        return f"{head[:8]}-{head[8:12]}-7{head[12:]}-{tail}"
+
+
+def _random_tails() -> Iterator[str]:
+    """The last two parts of some ids: 62 random bits each, and the variant."""
+    text = os.urandom(_RANDOM_BYTES * _POOL_SIZE).hex()
+    return iter(
+        [f"{_VARIANT[text[at]]}{text[at + 1 : at + 4]}-{text[at + 4 : at + 16]}" for at in range(0, len(text), 16)]
+    )
 
 
 new_id = _Generator()

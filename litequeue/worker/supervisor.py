@@ -211,7 +211,8 @@ class Worker:
             while not self._pool.is_down():
                 self._pool.watch(_LOOK)
             return
-        self.runtime.store.deregister(self.holder)
+        for number in self._process_ids():
+            self.runtime.store.deregister(number)
         logging.shutdown()
         os._exit(self._exit_code or 1)
 

@@ -49,7 +49,7 @@ class TestStartWorker:
     def test_in_child_processes(self, importable: LiteQueue) -> None:
         with importable.start_worker(pool="prefork", concurrency=2) as worker:
             assert pid.delay().get(timeout=30) != os.getpid()
-            assert {process.role for process in importable.store.processes()} == {"worker", "child"}
+            assert {process.role for process in importable.store.processes()} == {"worker", "beat", "child"}
             assert "EmbeddedWorker" in repr(worker)
         assert importable.store.processes() == []
 

@@ -397,6 +397,20 @@ class TestBuiltins:
         mapped = group(tasks.add.map([[1, 2]]), tasks.add.chunks([(1, 1), (2, 2)], 1)).apply_async()
         assert mapped.get(timeout=20) == [[3], [2], [4]]
 
+    def test_mapping_is_done_by_the_app_that_was_asked(self, app: LiteQueue, tmp_path: Path, worker: Worker) -> None:
+        @app.task(name="who", shared=False)
+        async def who(*args: Any) -> Any:
+            return ["asked", *args]
+
+        worker()
+        other = LiteQueue("other", broker=tmp_path / "other.db")  # and current from here on
+        try:
+            other.task(name="who", shared=False)(lambda *args: ["other", *args])
+            assert who.map([1, 2]).apply_async().get(timeout=20) == [["asked", 1], ["asked", 2]]
+            assert who.starmap([(1, 2)]).apply_async().get(timeout=20) == [["asked", 1, 2]]
+        finally:
+            other.close()
+
     def test_a_map_goes_to_the_queue_of_its_task(self, app: LiteQueue, tasks: SimpleNamespace) -> None:
         app.conf.task_routes = {"give": "given"}
         assert tasks.give.map([1]).apply_async().queue == "given"

@@ -83,6 +83,17 @@ class TestResults:
         assert (result.get(), result.parent.get(), result.parent.parent.get()) == (5, [2, 3], 1)
         assert [type(each) for each in (result, *result.parent.results)] == [EagerResult] * 3
 
+    def test_children(self, tasks: SimpleNamespace) -> None:
+        result = chain(
+            tasks.give.s(1), group(tasks.add.s(1), tasks.add.s(2)), tasks.add.s().set(link=[tasks.add.s(1)])
+        ).apply()
+        first = result.parent.parent
+        (header,) = first.children
+        assert (header.id, [each.get() for each in header.results]) == (result.parent.id, [2, 3])
+        assert header.results[1].children == [result]
+        assert [child.get() for child in result.children] == [6]
+        assert [(node.id, value) for node, value in first.collect()][0] == (first.id, 1)
+
     def test_ids_are_those_of_a_frozen_canvas(self, tasks: SimpleNamespace) -> None:
         canvas = chain(tasks.give.s(1), tasks.give.s(2))
         frozen = canvas.freeze()

@@ -242,6 +242,19 @@ class TestAddToChord:
         result = group(grow.s(), tasks.give.s("x")) | _lists(app)
         assert result.apply_async().get(timeout=20) == ["own", "x", "sent"]
 
+    def test_and_replace(self, app: LiteQueue, tasks: SimpleNamespace, worker: Worker) -> None:
+        @app.task(bind=True)
+        def grow(self: Any) -> None:
+            self.add_to_chord(tasks.give.s("added"))
+            self.replace(tasks.give.s("replaced"))
+
+        worker()
+        assert chord([grow.s(), tasks.give.s("x")], _lists(app)).apply_async().get(timeout=20) == [
+            "replaced",
+            "x",
+            "added",
+        ]
+
     @pytest.mark.parametrize("how", ["fails", "retries"])
     def test_it_is_written_with_the_success_or_not_at_all(
         self, app: LiteQueue, tasks: SimpleNamespace, worker: Worker, how: str

@@ -90,9 +90,11 @@ def test_link_error_is_for_the_body_and_if_told_so_the_header(
     assert whole.link_error(errback) is errback
     first, second = whole.tasks
     assert whole.body.options == {"link_error": [errback]}
-    assert first.options == ({"link_error": [t.c.si(1)]} if on_header else {})
-    assert [link.task for link in second.body.options["link_error"]] == ["c"]
-    assert bool(second.tasks[0].options) is on_header
+    assert first.options == ({"link_error": [errback]} if on_header else {})
+    # Celery links it to a chord in the header in any case; here that would call it twice.
+    assert second.body.options == ({"link_error": [errback]} if on_header else {})
+    assert second.tasks[0].options == second.body.options
+    assert first.options.get("link_error", [None])[0] is not errback
 
 
 def test_immutable_is_for_the_header(t: SimpleNamespace) -> None:

@@ -39,7 +39,6 @@ def test_a_hundred_thousand_steps(t: SimpleNamespace) -> None:
     tasks = [t.a.s(number) for number in range(MANY)]
     whole = chain(tasks)
     assert len(whole.tasks) == len(reduce(or_, tasks).tasks) == MANY
-    assert Signature.from_dict(json.loads(json.dumps(whole))).tasks[-1] == tasks[-1]
     last = whole.freeze("last")
     assert (last.id, whole.id, whole.tasks[-1].id) == ("last", "last", "last")
     steps = 0

@@ -78,7 +78,7 @@ def test_help_takes_less_than_150_ms_of_processor_time() -> None:
     ("argv", "says"),
     [
         (["wroker"], "no command 'wroker'; did you mean 'worker'?"),
-        (["xyzzy"], "no command 'xyzzy'; there are: worker, purge, help."),
+        (["xyzzy"], "no command 'xyzzy'; there are: worker, beat, schedule, purge, help."),
         (["--verson"], "no option '--verson'; did you mean '--version'?"),
         (["worker", "--cncurrency", "3"], "no option '--cncurrency'; did you mean '--concurrency'?"),
         (["-q"], "no command; there are"),

@@ -36,8 +36,8 @@ INTERNAL = {"app", "request_stack", "overrides", "overrides_apply_async", "takes
 """Annotated attributes of Task that are no options."""
 ALIASES = {"maybe_signature", "maybe_subtask", "xmap", "xstarmap"}
 """Names of litequeue.canvas for what the page calls by another."""
-OF_THE_CODE = {"KIND", "PARTS", "TASK_NAME", "TYPES", "COPIES_ITSELF", "REBUILDS_ITSELF", "complete", "is_plain", "parts"}
-OF_THE_CODE |= {"has_parts", "change_parts", "register_type", "ended_as_header"}
+OF_THE_CODE = {"KIND", "PARTS", "TASK_NAME", "TYPES", "COPIES_ITSELF", "REBUILDS_ITSELF", "complete", "is_plain"}
+OF_THE_CODE |= {"parts", "has_parts", "change_parts", "register_type", "ended_as_header"}
 """What signatures and results offer to the code of ours alone, or to those who write another kind of one."""
 
 
@@ -206,6 +206,14 @@ def options_of(command: click.Command) -> set[str]:
     return {spelling for option in found for spelling in (*option.opts, *option.secondary_opts)}
 
 
+def options_of_all(command: click.Command, words: list[str]) -> set[str]:
+    """The options of a command, and of the command of it that `words` name."""
+    found = options_of(command)
+    if isinstance(command, click.Group):
+        found = found.union(*(options_of(inner) for name, inner in command.commands.items() if name in words))
+    return found
+
+
 def command(of: str) -> click.Command:
     """The command `of`, imported."""
     found = litequeue.get_command(click.Context(litequeue), of)
@@ -226,7 +234,7 @@ def test_command_lines_use_options_that_exist(page: Path) -> None:
     for line in command_lines(page):
         words = line.split()[1:]
         called = next((word for word in words if word in COMMANDS), None)
-        known = options_of(litequeue) | {"-h", "--help"} | (options_of(command(called)) if called else set())
+        known = options_of(litequeue) | {"-h", "--help"} | (options_of_all(command(called), words) if called else set())
         used = {re.split(r"[=\d]", word)[0] for word in words if re.match(r"--?[A-Za-z]", word)}
         assert used <= known, f"{page.name}: {line}: {used - known}"
 

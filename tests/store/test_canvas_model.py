@@ -230,8 +230,9 @@ class CanvasMachine(RuleBasedStateMachine):
             max_size=4,
         ),
         limit=st.integers(0, 3),
+        prune=st.booleans(),
     )
-    def settle(self, data: st.DataObject, hows: list[str], limit: int) -> None:
+    def settle(self, data: st.DataObject, hows: list[str], limit: int, prune: bool) -> None:
         hand = data.draw(st.sampled_from(self.hands), label="hand")
         outcomes = []
         for how in hows:
@@ -243,6 +244,8 @@ class CanvasMachine(RuleBasedStateMachine):
             outcomes.append(self._outcome(pair[1], how))
         settled = self.driver.store.settle(hand.claimant, outcomes, limit)
         assert {each.id for each in settled.lost} <= {o.claimed.id for o in outcomes if o.claimed.attempt > 900}
+        if prune:  # everything that has ended is past its retention
+            self.driver.store.prune(50)
         self.claims += [(hand, each) for each in settled.claimed]
         for each in settled.claimed:
             self._check_inputs(each)
@@ -344,6 +347,8 @@ class CanvasMachine(RuleBasedStateMachine):
     @rule()
     def prune(self) -> None:
         self.driver.store.prune(5)
+        for _, claimed in self.claims:
+            self._check_inputs(claimed)
 
     @rule(hand=st.integers(0, 1), died=st.booleans())
     def end_process(self, hand: int, died: bool) -> None:
@@ -388,12 +393,12 @@ class CanvasMachine(RuleBasedStateMachine):
         while True:
             self._sql("UPDATE litequeue_tasks SET run_at = 0 WHERE state = 'scheduled'")
             settled = self.driver.store.claim(hand.claimant, 100)
-            claimed = settled.claimed
-            for each in claimed:
-                self._check_inputs(each)
-            if not claimed and not settled.revoked:
+            if not settled.claimed and not settled.revoked:
                 break
-            hand.settle(*(succeed(each, json.dumps(each.id), prune_at=clock.now()) for each in claimed))
+            for each in settled.claimed:  # whatever is not needed any more goes at once
+                self._check_inputs(each)
+                hand.settle(succeed(each, json.dumps(each.id), prune_at=clock.now()))
+                self.driver.store.prune(100)
             self.every_rule_holds()
         assert self._sql("SELECT id, state FROM litequeue_tasks WHERE finished_at IS NULL") == []
         assert self._sql("SELECT id FROM litequeue_groups WHERE remaining <> 0") == []

@@ -70,6 +70,7 @@ def test_no_statement_scans_the_tasks(connection: apsw.Connection, name: str) ->
     bindings = (None,) * _bindings(statement)
     plan = [str(row[3]) for row in connection.execute("EXPLAIN QUERY PLAN " + statement, bindings)]
     scans = [step for step in plan if step.startswith("SCAN") and not step.startswith(SMALL)]
+    assert not any("AUTOMATIC" in step for step in plan), plan
     if name in FULL_SCANS:
         assert scans, f"{name} needs no exception any more"
     else:

@@ -33,7 +33,7 @@ def start_worker(
 ) -> Iterator[Worker]:
     """A worker for `app`, ready at the beginning of the block and stopped, warm, at its end.
 
-    The app is made the current and the default one. `ping_task_timeout` and `shutdown_timeout` are in seconds;
+    The app is made the current and the default one. Entries of its schedule are not fired, unless `beat=True`. `ping_task_timeout` and `shutdown_timeout` are in seconds;
     RuntimeError: the worker did not stop in its time.
     """
     from litequeue.app.embedded import start_worker as start
@@ -43,6 +43,7 @@ def start_worker(
     app.finalize()
     app.set_current()
     app.set_default()
+    kwargs.setdefault("beat", False)
     ping = ping_of(app) if perform_ping_check else None
     embedded = start(app, concurrency=concurrency, pool=pool, loglevel=loglevel, logfile=logfile, **kwargs)
     test_worker_started.send(sender=app, worker=embedded.worker, consumer=None)

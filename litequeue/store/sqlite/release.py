@@ -39,17 +39,25 @@ REVOKE_SET: Final = """
 """Ends rows that have not started; which ones, follows."""
 REVOKED_ROW: Final = " RETURNING id, ties, group_id, reply_port"
 OPEN: Final = "state IN ('waiting', 'scheduled', 'ready')"
-NEEDED: Final = """
+
+
+def _needed(told: str = "") -> str:
+    return f"""
     EXISTS (
         WITH RECURSIVE up (id) AS (
             SELECT task.id
             UNION SELECT own.group_id FROM up JOIN litequeue_tasks own USING (id) WHERE own.ties & 4
             UNION SELECT litequeue_groups.group_id FROM up JOIN litequeue_groups USING (id)
-            UNION SELECT told.id FROM up JOIN litequeue_tasks told ON told.result = up.id
-                WHERE told.result_serializer = 'upstream' AND told.ties & 4)
+            {told})
         SELECT 1 FROM up JOIN litequeue_tasks next ON next.after = up.id
         WHERE next.state = 'waiting' OR next.takes_input AND next.state IN ('scheduled', 'ready', 'running'))
-"""
+    """
+
+
+NEEDED: Final = _needed("""
+            UNION SELECT told.id FROM up JOIN litequeue_tasks told ON told.result = up.id
+                WHERE told.result_serializer = 'upstream' AND told.ties & 4
+""")
 """Whether a row that has not ended takes the value of the row `task`, or of a member that failed with it and shows its
 error, or of a group that one of these is in."""
 
@@ -65,7 +73,7 @@ def parts_of(group: str) -> str:
 
 DROP_VALUES: Final = f"""
     UPDATE litequeue_tasks AS task SET result = NULL, result_serializer = NULL, result_compression = NULL
-    WHERE ignore_result AND result IS NOT NULL AND state = 'succeeded' AND NOT {NEEDED}
+    WHERE ignore_result AND result IS NOT NULL AND state = 'succeeded' AND NOT {_needed()}
 """
 """Drops values that only others wanted, of rows that no open row takes them of."""
 

@@ -85,14 +85,16 @@ class Changes:
         self._count = 0
         self._version = -1
         self._socket: socket.socket | None = None
+        self._port: int | None = None
 
     def port(self) -> int:
         """The port that stands in the rows this process enqueues."""
-        if self._socket is None:
+        port = self._port
+        if port is None:
             with self._condition:
                 if self._socket is None:
                     self._socket = bind()
-        port: int = self._socket.getsockname()[1]
+                self._port = port = self._socket.getsockname()[1]
         return port
 
     def count(self) -> int:
@@ -152,7 +154,7 @@ class Changes:
         with self._condition:
             if self._socket is not None:
                 self._socket.close()
-                self._socket = None
+                self._socket = self._port = None
 
 
 class WorkChannel:

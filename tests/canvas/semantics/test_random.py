@@ -10,6 +10,7 @@ as a call that can be pasted: `check(app, [Chain(...)])`.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
@@ -112,6 +113,11 @@ def _smaller(drawn: list[Node]) -> Iterator[list[Node]]:
     return ([less] for less in smaller(drawn[0]) if sound(less))
 
 
+@pytest.fixture(autouse=True)
+def _failures_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, logger="litequeue")
+
+
 def test_in_a_worker(app: Any, worker: Any) -> None:
     run_examples(batches(), app, check)
 
@@ -166,7 +172,8 @@ def send(app: Any, drawn: list[Node], prefix: str) -> list[Any]:
     gate = tasks.journal().with_name(f"{prefix}gate")
     try:
         results = [chain(opened.si(str(gate)), build(canvas, prefix)).apply_async() for canvas in drawn]
-        for task in revoked(drawn):
+        # What comes later first: else what waits for a task that is revoked would end with it before it is revoked itself.
+        for task in reversed(revoked(drawn)):
             app.AsyncResult(id_of(prefix, task)).revoke()
     finally:
         gate.touch()
