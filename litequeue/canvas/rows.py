@@ -150,8 +150,8 @@ class RowMaker:
         if signals.after_task_publish.receivers:
             self.published.append((new, args, kwargs))
         for callback in callbacks:
-            spot = after(new.id, LINK, new.root_id or new.id, new.priority)
-            self._links.append((callback, spot, self._callers))
+            linked = after(new.id, LINK, new.root_id or new.id, new.priority)
+            self._links.append((callback, linked, self._callers))
         result = self.app.AsyncResult(new.id) if task is None else task.AsyncResult(new.id)
         if spot.before is not None:
             result.parent = spot.before

@@ -76,7 +76,7 @@ def app(make_app: Callable[..., LiteQueue]) -> LiteQueue:
     """An app with one task, `proj.add`."""
     made = make_app()
 
-    @made.task(name="proj.add")
+    @made.task(name="proj.add", shared=False)
     def add(x: int = 0, y: int = 0) -> int:
         return x + y
 

@@ -187,6 +187,11 @@ class TestResults:
         assert isinstance(header, GroupResult)
         assert header.parent.parent is None
 
+    def test_of_parts_with_callbacks(self, tasks: SimpleNamespace) -> None:
+        linked = tasks.give.s(2).set(link=[tasks.give.s(3)])
+        assert chain(tasks.give.s(1), linked.clone()).apply_async().parent is not None
+        assert chord([tasks.give.s(1)], linked.clone()).apply_async().parent is not None
+
     def test_nothing_to_do(self, app: LiteQueue, tasks: SimpleNamespace) -> None:
         assert chain().apply_async() is None
         assert group().apply_async().get() == []

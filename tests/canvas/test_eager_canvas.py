@@ -92,7 +92,7 @@ class TestResults:
         assert (header.id, [each.get() for each in header.results]) == (result.parent.id, [2, 3])
         assert header.results[1].children == [result]
         assert [child.get() for child in result.children] == [6]
-        assert [(node.id, value) for node, value in first.collect()][0] == (first.id, 1)
+        assert [value for _, value in first.collect()] == [1, [2, 3], 2, 3, 5, 6]
 
     def test_ids_are_those_of_a_frozen_canvas(self, tasks: SimpleNamespace) -> None:
         canvas = chain(tasks.give.s(1), tasks.give.s(2))

@@ -25,11 +25,10 @@ from litequeue.core.records import (
     Settled,
     Ticket,
 )
-from litequeue.core.ties import BODY, ERRBACK, ERRBACKS, write_errbacks
+from litequeue.core.ties import ERRBACK, ERRBACKS, write_errbacks
 from litequeue.store.contract import Channel, Claimant, Pick
 from litequeue.store.sqlite.engine import LANE_SEPARATOR, fetch
 from litequeue.store.sqlite.release import (
-    DROP_VALUES,
     Ended,
     Moves,
     Releasing,
@@ -271,7 +270,8 @@ class Lifecycle(Releasing):
         self._keep_attempts(connection, claimant, outcomes, lost)
         if ended:
             self._follow(connection, ended, now, moves)
-        self._drop_transient(connection, outcomes)
+        takers = (o.claimed for o in outcomes if o.claimed.takes_input and _takes_no_more(o))
+        self._drop_taken(connection, {taker.after for taker in takers if taker.after and taker.edge != ERRBACK})
         moves.ports.update(o.claimed.reply_port for o in outcomes if o.claimed.reply_port)
         return tuple(lost)
 
@@ -431,22 +431,6 @@ class Lifecycle(Releasing):
         if first != state.WAITING:
             moves.ready[claimed.seq] = task.queue
         return True
-
-    # Values that only others want
-
-    _OF_TRANSIENT = "SELECT 1 FROM litequeue_groups WHERE id = ? AND transient"
-    _DROP_VALUE = f"{DROP_VALUES} AND id = ?1"
-
-    def _drop_transient(self, connection: apsw.Connection, outcomes: Sequence[Outcome]) -> None:
-        """Drop the values of tasks that want no result, once those that took them have ended."""
-        for outcome in outcomes:
-            claimed = outcome.claimed
-            if claimed.takes_input and claimed.edge != ERRBACK and _takes_no_more(outcome):
-                if claimed.edge == BODY:
-                    if connection.execute(self._OF_TRANSIENT, (claimed.after,)).get:
-                        connection.execute(self._DROP_MEMBERS, (claimed.after,))
-                else:
-                    connection.execute(self._DROP_VALUE, (claimed.after,))
 
     # Trying again
 

@@ -37,7 +37,7 @@ REVOKE_SET: Final = """
         finished_at = ?2, prune_at = iif(ignore_result = 2, 0, ?3)
 """
 """Ends rows that have not started; which ones, follows."""
-REVOKED_ROW: Final = " RETURNING id, ties, group_id, reply_port"
+REVOKED_ROW: Final = " RETURNING id, ties, group_id, reply_port, iif(takes_input, after, NULL)"
 OPEN: Final = "state IN ('waiting', 'scheduled', 'ready')"
 
 
@@ -301,17 +301,16 @@ class Releasing(Stamping):
                 break
             _, failed_id, tolerant, transient, outer_id = row
             failed = failed_id is not None and not tolerant
+            ready = len(moves.ready)
             if failed:
                 ended += self._fail_bodies(connection, group_id, failed_id, now, moves)
             else:
                 self._release_after(connection, group_id, now, moves)
-            if transient and outer_id is None:  # nobody takes the values, where the body is not to run
+            if transient and outer_id is None and len(moves.ready) == ready:  # nobody is to take the values
                 connection.execute(self._DROP_MEMBERS, (group_id,))
             count = _Count(1, failed_id if failed else None, count.prune_at, bool(transient))
             group_id = outer_id
         return ended
-
-    _DROP_MEMBERS = f"{DROP_VALUES} AND ties & 4 AND group_id IN ({parts_of('?1')})"
 
     _FAIL_BODIES = """
         UPDATE litequeue_tasks
@@ -383,14 +382,31 @@ class Releasing(Stamping):
         """Follow rows of `REVOKED_ROW`, all that are revoked together; returns their ids."""
         rows = list(rows)
         prune_at = self._prune_at(now)
-        moves.ports.update(port for _, _, _, port in rows if port)
+        moves.ports.update(port for _, _, _, port, _ in rows if port)
         self._follow(
             connection,
-            (Ended(task_id, state.REVOKED, ties, group_id, task_id, prune_at) for task_id, ties, group_id, _ in rows),
+            [
+                Ended(task_id, state.REVOKED, ties, group_id, task_id, prune_at)
+                for task_id, ties, group_id, _, _ in rows
+            ],
             now,
             moves,
         )
-        return [task_id for task_id, _, _, _ in rows]
+        self._drop_taken(connection, {node for _, _, _, _, node in rows if node is not None})
+        return [task_id for task_id, _, _, _, _ in rows]
+
+    # Values that only others want
+
+    _OF_TRANSIENT = "SELECT 1 FROM litequeue_groups WHERE id = ? AND transient"
+    _DROP_VALUE = f"{DROP_VALUES} AND id = ?1"
+    _DROP_MEMBERS = f"{DROP_VALUES} AND ties & 4 AND group_id IN ({parts_of('?1')})"
+
+    def _drop_taken(self, connection: apsw.Connection, nodes: Iterable[str]) -> None:
+        """Drop the values of tasks that want no result, once those that take them have ended."""
+        for node_id in nodes:
+            connection.execute(self._DROP_VALUE, (node_id,))
+            if not connection.changes() and connection.execute(self._OF_TRANSIENT, (node_id,)).get:
+                connection.execute(self._DROP_MEMBERS, (node_id,))
 
     # Waking, after the commit
 

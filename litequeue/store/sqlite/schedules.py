@@ -267,6 +267,7 @@ def _differs(known: Entry, entry: NewEntry) -> bool:
 def _kept_timing(known: Entry, entry: NewEntry) -> NewEntry:
     """`entry`, disabled if it was, and due when it was where its timing has not changed."""
     entry = entry._replace(enabled=known.enabled)
-    if all(getattr(known, name) == getattr(entry, name) for name in _TIMING):
+    ended = known.next_instant is None and known.max_runs != entry.max_runs  # it may have runs left now
+    if not ended and all(getattr(known, name) == getattr(entry, name) for name in _TIMING):
         entry = entry._replace(anchor=known.anchor, next_instant=known.next_instant, next_at=known.next_at)
     return entry

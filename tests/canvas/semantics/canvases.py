@@ -108,8 +108,11 @@ DEPTH = 6
 FATES = ("ok",) * 12 + ("silent", "fail", "fail", "flaky", "ignore", "replace", "replace")
 
 
-def _node(draft: Draft, depth: int, *, kinds: str = "tlcgo", member: bool = False) -> Node:
-    """Draw a node of one of `kinds`: task, loop, chain, group, chord; `member`: it may enlarge the chord it is in."""
+def _node(draft: Draft, depth: int, *, kinds: str = "tlcgo", member: bool = False, step: bool = False) -> Node:
+    """Draw a node of one of `kinds`: task, loop, chain, group, chord.
+
+    `member`: it may enlarge the chord that it is a part of; as a `step` of a chain, a group is one part as a whole.
+    """
     kind = "t" if depth <= 0 or draft.tasks <= 0 else draft.pick(*kinds)
     match kind:
         case "l":
@@ -119,7 +122,7 @@ def _node(draft: Draft, depth: int, *, kinds: str = "tlcgo", member: bool = Fals
             steps = [_step(draft, depth - 1, index, member and index == size - 1) for index in range(size)]
             return _decorated(draft, depth, Chain(tuple(steps), piped=draft.chance(50)))
         case "g":
-            return _decorated(draft, depth, Group(_members(draft, depth - 1, draft.pick(2, 2, 3), member)))
+            return _decorated(draft, depth, Group(_members(draft, depth - 1, draft.pick(2, 2, 3), member and not step)))
         case "o":
             header = _members(draft, depth - 1, draft.pick(1, 2, 2, 3), member=True)
             body = _node(draft, depth - 1, kinds="tttcgo")
@@ -128,7 +131,7 @@ def _node(draft: Draft, depth: int, *, kinds: str = "tlcgo", member: bool = Fals
 
 
 def _step(draft: Draft, depth: int, index: int, member: bool) -> Node:
-    return _node(draft, depth, kinds="tttlcgo" if index else "tttcgo", member=member)
+    return _node(draft, depth, kinds="tttlcgo" if index else "tttcgo", member=member, step=True)
 
 
 def _members(draft: Draft, depth: int, size: int, member: bool) -> tuple[Node, ...]:
@@ -227,7 +230,8 @@ def sound(drawn: Node, member: bool = False) -> bool:
         case Task():
             inner = (drawn.fate != "enlarge" or member) and (drawn.wish is None or sound(drawn.wish))
         case Chain():
-            inner = all(map(sound, drawn.steps[:-1])) and sound(drawn.steps[-1], member)
+            last = drawn.steps[-1]
+            inner = all(map(sound, drawn.steps[:-1])) and sound(last, member and not isinstance(last, Group))
         case Group():
             inner = all(sound(each, member) for each in drawn.members)
         case Chord():

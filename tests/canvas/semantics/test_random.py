@@ -172,7 +172,7 @@ def send(app: Any, drawn: list[Node], prefix: str) -> list[Any]:
     gate = tasks.journal().with_name(f"{prefix}gate")
     try:
         results = [chain(opened.si(str(gate)), build(canvas, prefix)).apply_async() for canvas in drawn]
-        # What comes later first: else what waits for a task that is revoked would end with it before it is revoked itself.
+        # What comes later first: else it would end with what it waits for, before it is revoked itself.
         for task in reversed(revoked(drawn)):
             app.AsyncResult(id_of(prefix, task)).revoke()
     finally:
@@ -200,7 +200,7 @@ def look(prefix: str) -> Seen:
             retries, digest, task_id = rest
             seen.runs[uid, retries, digest] += 1
             if task_id is not None:
-                seen.names[task_id] = f"anonymous {uid}"
+                seen.names.setdefault(task_id, f"anonymous {uid}")  # a replacement runs under the same id, later
     for kind, uid, *rest in journal:
         if kind == "errback":
             style, task_id = rest
