@@ -116,6 +116,8 @@ class LiteQueue(Periodic):
         """What was declared with `@app.task`, for the other apps of this process."""
         self.registry = tasks if isinstance(tasks, TaskRegistry) else self.registry_cls(tasks or {})
         """The tasks that have been made; `tasks` makes those that were declared first."""
+        self.borrowed: set[str] = set()
+        """The names of tasks that are there because every app, or another one, has them."""
         self.warned_names: set[str] = set()
         self._derived: Derived | None = None
         self._file: OpenFile | None = None
@@ -267,11 +269,13 @@ class LiteQueue(Periodic):
             # Its own tasks came first: a task that another app shares never takes the name of one of them.
             for share in local.finalize_callbacks():
                 share(self)
+            own = set(self.registry)
             for app in local.active_apps():
                 if app is not self:
                     for fun, opts in list(app.shared):
                         declaring.task_from_function(self, fun, opts, warn=False)
             add_builtins(self)
+            self.borrowed = self.registry.keys() - own
             for task in list(self.registry.values()):
                 task.bind(self)
             self.on_after_finalize.send(sender=self)
@@ -282,6 +286,11 @@ class LiteQueue(Periodic):
         if not self.finalized:
             self.finalize(auto=True)
         return self.registry
+
+    @property
+    def has_own_tasks(self) -> bool:
+        """Whether it was given tasks, so that it can say of a name that it is wrong."""
+        return bool(self.tasks.keys() - self.borrowed)
 
     @functools.cached_property
     def Task(self) -> type[BaseTask]:

@@ -250,8 +250,7 @@ class Schedules:
 
     def _check_known(self, name: str, options: Mapping[str, Any]) -> None:
         """NotRegistered: the app has tasks, but not this one, and the call does not say in which queue it is known."""
-        known = self._app.tasks
-        if name not in known and not options.get("queue") and any(not other.startswith(PREFIX) for other in known):
+        if name not in self._app.tasks and not options.get("queue") and self._app.has_own_tasks:
             raise NotRegistered(name)
 
     def _started(

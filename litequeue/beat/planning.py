@@ -257,9 +257,14 @@ class Plan:
         again = None if seconds is None else now + max(seconds, SHORTEST_WAIT)
         if not due:
             self.at = again
-            return None
+            return self._well() if entry.error is not None else None
         found = self._within_runs(Due((now,), 0, again))
         return self._firing(found, now)
+
+    def _well(self) -> Firing:
+        """What is to be written about an entry that has answered again."""
+        entry = self.entry
+        return Firing(entry.name, entry.revision, entry.next_instant, (), entry.next_instant, entry.next_at)
 
     def moved(self, firing: Firing, fired: Fired) -> bool:
         """Take over what was written; returns whether that was the last run and the file is still to be told."""

@@ -187,14 +187,15 @@ class Ticking:
         if all(record.id != self._holder for record in self._store.processes()):
             self._register()
 
-    def _mark(self, entry: Entry, error: Exception) -> None:
-        """Say in the file why an entry cannot be fired, and once in the log."""
+    def _mark(self, entry: Entry, error: Exception) -> str:
+        """Say in the file why an entry cannot be fired, and once in the log; returns the words."""
         text = f"{type(error).__name__}: {error}"
         if entry.error == text:
-            return
+            return text
         logger.error("Entry %s cannot be fired: %s", entry.name, text)
         firing = Firing(entry.name, entry.revision, entry.next_instant, (), entry.next_instant, entry.next_at, 0, text)
         self._store.fire([firing])
+        return text
 
     # Firing
 
@@ -223,7 +224,7 @@ class Ticking:
         try:
             return plan.firing(now)
         except Exception as error:  # a schedule of an own kind is code of the program
-            self._mark(plan.entry, error)
+            plan.entry = plan.entry._replace(error=self._mark(plan.entry, error))
             plan.at = now + ASK_AGAIN
             return None
 

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 COMPOSED = frozenset({"chain", "group", "chord", "chunks"})
 """The kinds of signature that are made of others."""
 
-BUILTIN = ("litequeue.", "celery.")
-"""How the names of tasks begin that every app has."""
-
 FROM_PLACE = frozenset({"root_id", "parent_id", "group_id", "group_index", "chord", "chain", "add_to_parent"})
 """Options that a frozen signature carries, and that its place in the canvas says."""
 _EAGER_IGNORES = ("countdown", "eta", "expires")
@@ -55,7 +52,7 @@ class RowMaker:
         """Callbacks that are still to be planned, each with those that lead to it."""
         self._callers: Any = None
         self._errbacks: dict[tuple[int, ...], tuple[Any, str]] = {}
-        self._knows_tasks: bool | None = None if strict else False
+        self._strict = strict
 
     def _member(self, given: Any) -> Any:
         """A part of a canvas as a signature: given as one, as its dict, or as a task."""
@@ -199,9 +196,7 @@ class RowMaker:
         """NotRegistered: the app has tasks, but not this one, and the call does not say in which queue it is known."""
         if name in self._registry or (options.get("queue") and not self._eager):
             return
-        if self._knows_tasks is None:
-            self._knows_tasks = any(not known.startswith(BUILTIN) for known in self._registry)
-        if self._knows_tasks or self._eager:
+        if self._eager or (self._strict and self.app.has_own_tasks):
             error = NotRegistered(name)
             error.add_note(
                 "A canvas names only tasks that the app knows, so that it cannot stop half-way: import the module that "

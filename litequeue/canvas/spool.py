@@ -34,7 +34,7 @@ class Spool:
         """Add a row."""
         rows = self._rows
         rows.append(row)
-        if len(rows) >= self._full:
+        if len(rows) > self._full:
             self._write_out()
 
     def _write_out(self) -> None:

@@ -96,34 +96,33 @@ def send(sizes: Sizes) -> list[Figure]:
 
 
 def members(sizes: Sizes) -> list[Figure]:
-    """What it takes to settle and claim the members of a chord, by how many it has."""
-    with open_chord(sizes.large) as large:
-        many, few = median_of(max(3, sizes.rounds * 5), lambda: large(sizes.chord), lambda: one_chord(sizes.chord))
-    note = f"ceiling: in a chord of {sizes.chord:,}; {1e6 / many:.1f} us a member, {1e6 / few:.1f} us there"
+    """What it takes to settle and claim members of one large chord, beside as many of small ones."""
+    with (
+        chords_under_way(1, sizes.large) as large,
+        chords_under_way(max(1, sizes.large // sizes.chord), sizes.chord) as small,
+    ):
+        rounds = min(sizes.large // sizes.chord, sizes.rounds * 10)
+        many, few = median_of(rounds, lambda: large(sizes.chord), lambda: small(sizes.chord))
+    note = f"ceiling: in chords of {sizes.chord:,}; {1e6 / many:.1f} us a member, {1e6 / few:.1f} us there"
     name = f"settle members of a chord of {sizes.large:,}"
-    return [Figure(name=name, unit="/s", ours=many, ceiling=few, ceiling_share=0.8, note=note)]
-
-
-def one_chord(size: int) -> float:
-    """Members a second of a whole chord."""
-    with open_chord(size) as settle:
-        return settle(size)
+    return [Figure(name=name, unit="/s", ours=many, ceiling=few, ceiling_share=1 / 1.2, note=note)]
 
 
 @contextmanager
-def open_chord(size: int) -> Iterator[Callable[[int], float]]:
-    """A chord that is under way; what is yielded settles some of its members, and says how many a second."""
+def chords_under_way(count: int, size: int) -> Iterator[Callable[[int], float]]:
+    """A file with chords; what is yielded settles some of their members, and says how many a second."""
     with filled(0) as (store, claimant):
-        header, tasks = new_id(), []
-        for slot in range(size):
-            tasks.append(new_task()._replace(group_id=header, group_index=slot, ties=MEMBER | FEEDS))
-        tasks.append(new_task()._replace(after=header, edge=BODY, takes_input=1))
-        store.enqueue_canvas(NewCanvas(tasks, [NewGroup(header, size)]))
-        yield lambda count: settle_some(store, claimant, count)
+        for _ in range(count):
+            header, tasks = new_id(), []
+            for slot in range(size):
+                tasks.append(new_task()._replace(group_id=header, group_index=slot, ties=MEMBER | FEEDS))
+            tasks.append(new_task()._replace(queue="bodies", after=header, edge=BODY, takes_input=1))
+            store.enqueue_canvas(NewCanvas(tasks, [NewGroup(header, size)]))
+        yield lambda members: settle_some(store, claimant, members)
 
 
 def settle_some(store: Store, claimant: Claimant, count: int) -> float:
-    """Members a second: finish what is held and claim the next, one transaction each."""
+    """Members a second: finish what is held and claim the next, one transaction each; the bodies are left."""
     began = time.perf_counter()
     claimed = store.claim(claimant, min(BATCH, count)).claimed
     done = 0

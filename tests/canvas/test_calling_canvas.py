@@ -130,6 +130,7 @@ class TestNames:
     """Which names a canvas may have."""
 
     def test_an_app_without_tasks_of_its_own_sends_any(self, app: LiteQueue) -> None:
+        LiteQueue("another", set_as_current=False).task(lambda: None, name="not its own")
         result = chain(app.signature("far.a"), app.signature("far.b")).apply_async()
         assert [app.store.task(each.id).name for each in (result.parent, result)] == ["far.a", "far.b"]  # type: ignore[union-attr]
 

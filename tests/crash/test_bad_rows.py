@@ -50,9 +50,7 @@ UNREADABLE: dict[str, tuple[dict[str, object], str]] = {
 ODD: dict[str, dict[str, object]] = {
     "a reply port that is none": {"reply_port": 99_999_999},
     "a negative reply port": {"reply_port": -1},
-    "options that shadow the request": {
-        "options": '{"id": "x", "args": 5, "children": 7, "pending": 1, "task": []}'
-    },
+    "options that shadow the request": {"options": '{"id": "x", "args": 5, "children": 7, "pending": 1, "task": []}'},
     "a time beyond every calendar": {"expires_at": 1e300},
     "a time for later before time began": {"run_at": -1e300},
     "an infinite time limit": {"time_limit": 1e300, "soft_time_limit": 1e300},

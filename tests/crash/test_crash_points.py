@@ -20,6 +20,8 @@ from litequeue.core.records import Claimed
 from litequeue.store.sqlite import migrations
 from litequeue.store.sqlite.store import SQLiteStore
 
+from .canvases import SCENES, VERBS, finish, hold, prepare, write
+from .invariants import violations
 from .story import carry_on, claimant, failure, image_folder, new_task, open_store, register, retry, success, tickets
 from .test_faults import summary
 from .test_power_cut import schema_of, use_next_version
@@ -77,6 +79,7 @@ def make(path: Path) -> None:
     store.enqueue([new_task("once"), new_task("unknown")])
     register(store)
     store.claim(claimant(1), 2)
+    prepare(store, 1)
     store.close()
 
 
@@ -107,6 +110,7 @@ OPERATIONS: dict[str, Callable[[Prepared], Any]] = {
     "bury": lambda p: p[0].bury(1, "killed", 3),
     "deregister": lambda p: p[0].deregister(p[1]),
     "prune": lambda p: p[0].prune(100),
+    **{name: lambda p, verb=verb: verb(p[0]) for name, verb in VERBS.items()},
 }
 
 
@@ -144,6 +148,49 @@ def test_a_death_at_each_statement_leaves_all_or_nothing(tmp_path, name):
     assert len(found) > 1
 
 
+@pytest.mark.parametrize("name", SCENES)
+def test_a_death_at_each_statement_of_an_end_changes_nothing_of_the_outcome(tmp_path, name):
+    """For each kind of edge: whenever its worker dies, the next one ends the canvas as if nobody had died."""
+    scene, source = SCENES[name], tmp_path / "queue.db"
+    store = open_store(source)
+    write(store, scene, claimant(register(store)))
+    store.deregister(1)
+    store.close()
+
+    def be_the_worker(path: Path) -> tuple[SQLiteStore, int, Claimed]:
+        store = open_store(path)
+        me = register(store, process.current())
+        return store, me, hold(store, scene, claimant(me))
+
+    def end(prepared: tuple[SQLiteStore, int, Claimed]) -> None:
+        store, me, claimed = prepared
+        store.settle(claimant(me), [scene.play(claimed)], 1)
+
+    endings = []
+    with image_folder() as folder:
+        for number in itertools.count(1):
+            path = folder / f"{number}.db"
+            shutil.copyfile(source, path)
+            code = run_and_die(number, lambda path=path: be_the_worker(path), end)
+            store = open_store(path)
+            store.rescue(lease=0.0, max_deaths=3)
+            with store._database.read() as connection:
+                assert violations(connection) == []
+            endings.append(finish(store, scene, claimant(register(store))))
+            store.close()
+            if code == FINISHED:
+                break
+    assert len(endings) > 4
+    expected = endings[0]  # of a worker that died before its first statement: all of it was done by the second
+    assert {state for state, _ in expected["ends"].values()} <= {"succeeded", "failed", "ignored"}
+    assert all(count <= 1 for task_id, count in expected["runs"].items() if task_id != scene.key)
+    for ending in endings[1:]:
+        assert ending["ends"] == expected["ends"]
+        assert ending["given"].items() <= expected["given"].items()
+        assert ending["runs"].items() <= expected["runs"].items(), "it ran once more"
+        assert (ending["groups"], ending["others"]) == (expected["groups"], expected["others"])
+
+
 def test_a_death_while_a_file_is_made_leaves_a_file_that_can_be_made(tmp_path):
     for number in itertools.count(1):
         path = tmp_path / f"{number}.db"
@@ -161,7 +208,7 @@ def test_a_death_while_a_file_is_made_leaves_a_file_that_can_be_made(tmp_path):
 def test_a_death_while_a_file_is_migrated_leaves_the_old_or_the_new(tmp_path, monkeypatch):
     source = tmp_path / "queue.db"
     make(source)
-    old = migrations.VERSION
+    old, _, rows = schema_of(str(source))
     new = use_next_version(monkeypatch)
     found = []
     for number in itertools.count(1):
@@ -172,8 +219,8 @@ def test_a_death_while_a_file_is_migrated_leaves_the_old_or_the_new(tmp_path, mo
         store = open_store(path)
         store.processes()
         store.close()
-        assert schema_of(str(path)) == (new, True, 12)
+        assert schema_of(str(path)) == (new, True, rows)
         if code == FINISHED:
             break
-    assert set(found) == {(old, False, 12), (new, True, 12)}
+    assert set(found) == {(old, False, rows), (new, True, rows)}
     assert found == sorted(found)

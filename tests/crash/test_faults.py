@@ -21,6 +21,7 @@ from litequeue.exceptions import OperationalError, StoreBusy, StoreFull, StoreMi
 from litequeue.store.contract import StoreOptions
 from litequeue.store.sqlite.store import SQLiteStore
 
+from . import canvases
 from .invariants import violations
 from .story import (
     checkpoint_often,
@@ -53,6 +54,10 @@ FAULTS = [
 TYPES = {"full": StoreFull, "busy": StoreBusy, "cantopen": StoreMissing}
 
 
+CANVAS_FAULTS = [("read", "ioerr"), ("write", "full"), ("sync", "ioerr"), ("lock", "busy")]
+"""What is tried with canvases: the others meet the same statements of the same engine."""
+
+
 class Queue(NamedTuple):
     """A queue with work in every state, and a worker that holds some of it."""
 
@@ -60,6 +65,7 @@ class Queue(NamedTuple):
     holder: int
     supervisor: int
     held: tuple[Any, ...]
+    of_canvases: tuple[Any, ...]
     fresh: list[Any]
     """Tasks to enqueue, with ids that stay the same."""
 
@@ -75,9 +81,10 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Queue]:
     holder = register(store, role="child", parent=supervisor)
     held = store.claim(claimant(holder), 5).claimed
     store.settle(claimant(holder), [success(held[0])])
+    of_canvases = canvases.prepare(store, holder)
     store.close()
     fresh = [new_task()._replace(id=new_id()) for _ in range(5)]
-    return path, Queue([task.id for task in tasks[5:]], holder, supervisor, held[1:], fresh)
+    return path, Queue([task.id for task in tasks[5:]], holder, supervisor, held[1:], of_canvases, fresh)
 
 
 def settle(store: SQLiteStore, queue: Queue) -> None:
@@ -102,7 +109,12 @@ OPERATIONS: dict[str, Callable[[SQLiteStore, Queue], Any]] = {
     "prune": lambda store, queue: store.prune(100),
     "rescue": lambda store, queue: store.rescue(0.0, 3),
 }
-ONE_TRANSACTION = set(OPERATIONS) - {"rescue"}
+CANVASES: dict[str, Callable[[SQLiteStore, Queue], Any]] = {
+    "settle canvases": lambda store, queue: canvases.settle_all(store, queue.holder, queue.of_canvases),
+    **{name: lambda store, queue, verb=verb: verb(store) for name, verb in canvases.VERBS.items()},
+}
+ALL = OPERATIONS | CANVASES
+ONE_TRANSACTION = set(ALL) - {"rescue"}
 
 
 def summary(path: str) -> list[Any]:
@@ -113,9 +125,16 @@ def summary(path: str) -> list[Any]:
         assert not broken, broken
         return [
             db.execute(
-                "SELECT id, lane, state, custom_state, attempt, deaths, retries, holder, ignore_result, result IS NULL"
-                " FROM litequeue_tasks ORDER BY seq"
+                "SELECT iif(edge = 'error', name || ' of ' || after, id), lane, state, custom_state, attempt, deaths,"
+                " retries, holder, ignore_result, result IS NULL, after, edge, ties, group_index,"
+                " json_array_length(errbacks) FROM litequeue_tasks ORDER BY seq"
             ).fetchall(),
+            db.execute(
+                "SELECT iif(g.parent_id IS NULL, g.id, 'errors of ' || g.parent_id) AS name, size, remaining, failed_id"
+                " FROM litequeue_groups g ORDER BY name"
+            ).fetchall(),
+            db.execute("SELECT header, value, seq FROM litequeue_stamps ORDER BY 3, 1, 2").fetchall(),
+            db.execute("SELECT header, value FROM litequeue_revoked_stamps ORDER BY 1, 2").fetchall(),
             db.execute("SELECT seq, attempt, outcome FROM litequeue_attempts ORDER BY 1, 2").fetchall(),
             db.execute("SELECT id, role, idle FROM litequeue_processes ORDER BY id").fetchall(),
         ]
@@ -149,9 +168,13 @@ def raised_by(act: Callable[[], Any], fault: Fault) -> OperationalError | None:
     return None
 
 
-@pytest.mark.parametrize("warm", [False, True], ids=["opening", "open"])
-@pytest.mark.parametrize(("operation", "error"), FAULTS)
-@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize(
+    ("name", "operation", "error", "warm"),
+    [
+        *((name, *fault, warm) for name in OPERATIONS for fault in FAULTS for warm in (False, True)),
+        *((name, *fault, True) for name in CANVASES for fault in CANVAS_FAULTS),
+    ],
+)
 def test_a_fault_at_the_nth_call_leaves_all_or_nothing(vfs, template, monkeypatch, name, operation, error, warm):
     """An error means that nothing was written, no error means that all of it was; then the same store does it.
 
@@ -159,7 +182,7 @@ def test_a_fault_at_the_nth_call_leaves_all_or_nothing(vfs, template, monkeypatc
     """
     checkpoint_often(monkeypatch, 1)
     source, queue = template
-    act = OPERATIONS[name]
+    act = ALL[name]
     numbers = itertools.count()
     vfs.recording = False
     with image_folder() as folder:
@@ -282,7 +305,7 @@ def test_a_stranger_that_holds_the_file_is_named_as_busy(template, tmp_path):
     stranger = apsw.Connection(str(path))
     stranger.execute("BEGIN IMMEDIATE")
     store = SQLiteStore(str(path), StoreOptions(durability=FULL, busy_budget=0.1))
-    for act in OPERATIONS.values():
+    for act in OPERATIONS.values():  # each waits for its budget
         with pytest.raises(StoreBusy, match=str(path)):
             act(store, queue)
     stranger.execute("ROLLBACK")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import apsw
@@ -200,7 +201,8 @@ class Processes(Releasing):
             self._follow_revoked(connection, expired, now, moves)
             slots = self._slots_for(connection, moves)
         self._wake(moves, slots)
-        self.vacuum()
+        with suppress(exceptions.OperationalError):  # the commit stands; the next turn tries again
+            self.vacuum()
         return pruned + len(expired)
 
     def _prune_rows(self, connection: apsw.Connection, now: float, limit: int) -> int:

@@ -440,13 +440,18 @@ def _bound(
     tasks: Iterable[NewTask], now: float, ready: Counter[str], stamped: list[NewTask]
 ) -> Iterable[tuple[Any, ...]]:
     """The bindings of `_INSERT`; counts what does not wait by queue, and collects what has stamps."""
+    as_ready: tuple[Any, ...] = (now, state.READY)
     for task in tasks:
-        first = first_state(task, now)
-        if first != state.WAITING:
+        if task.after is None and task.run_at is None:  # the row of a plain group: nothing is asked twice of it
             ready[task.queue] += 1
+            bound = as_ready
+        else:
+            bound = (now, first_state(task, now))
+            if bound[1] != state.WAITING:
+                ready[task.queue] += 1
         if task.stamps is not None:
             stamped.append(task)
-        yield (*task, now, first)
+        yield task + bound
 
 
 def _add(count: _Count, end: Ended) -> None:

@@ -136,46 +136,41 @@ def tasks_of(node: Node) -> Iterator[Task]:
 # Who gets the links and the error callbacks of a canvas
 
 
-def distribute(node: Node, links: tuple[Node, ...] = (), errbacks: tuple[Errback, ...] = ()) -> Node:
-    """The canvas with its links and error callbacks, and these, on its tasks; inner chains are part of the outer."""
-    links, errbacks = (*node.links, *links), (*node.errbacks, *errbacks)
+def distribute(node: Node) -> Node:
+    """The canvas with its links and error callbacks on its tasks; inner chains become part of the outer."""
     match node:
         case Task() | Loop():
-            return replace(node, links=tuple(distribute(link) for link in links), errbacks=errbacks)
+            return replace(node, links=tuple(map(distribute, node.links)))
         case Chain():
-            steps = flattened(node)
-            last = len(steps) - 1
-            given = [
-                distribute(
-                    step,
-                    links if index == last else (),
-                    () if isinstance(step, Group) and index < last else errbacks,
-                )
-                for index, step in enumerate(steps)
+            steps: list[Node] = []
+            for step in map(distribute, node.steps):
+                steps += step.steps if isinstance(step, Chain) else [step]
+            bare: Node = Chain(tuple(steps))
+        case Group():
+            bare = Group(tuple(map(distribute, node.members)))
+        case Chord():
+            bare = Chord(tuple(map(distribute, node.header)), distribute(node.body), node.tolerant)
+    return give(bare, tuple(map(distribute, node.links)), node.errbacks)
+
+
+def give(node: Node, links: tuple[Node, ...] = (), errbacks: tuple[Errback, ...] = (), followed: bool = False) -> Node:
+    """A distributed canvas with more links and error callbacks; `followed`: something comes after it in a chain."""
+    match node:
+        case Task() | Loop():
+            return replace(node, links=(*node.links, *links), errbacks=(*node.errbacks, *errbacks))
+        case Chain():
+            last = len(node.steps) - 1
+            steps = [
+                give(step, links if index == last else (), errbacks, followed or index < last)
+                for index, step in enumerate(node.steps)
             ]
-            return Chain(tuple(given))
+            return Chain(tuple(steps))
         case Group():
             fixed = tuple(_immutable(link) for link in links)
-            members = [
-                distribute(member, fixed if index == 0 else (), errbacks) for index, member in enumerate(node.members)
-            ]
-            return Group(tuple(members))
+            told = () if followed else errbacks
+            return Group(tuple(give(each, () if n else fixed, told) for n, each in enumerate(node.members)))
         case Chord():
-            header = tuple(distribute(member) for member in node.header)
-            return Chord(header, distribute(node.body, links, errbacks), node.tolerant)
-
-
-def flattened(chain: Chain) -> list[Node]:
-    """The steps of a chain, with those of inner chains in their place, which keep what is theirs."""
-    steps: list[Node] = []
-    for step in chain.steps:
-        if isinstance(step, Chain):
-            inner = distribute(step)
-            assert isinstance(inner, Chain)
-            steps += inner.steps
-        else:
-            steps.append(step)
-    return steps
+            return replace(node, body=give(node.body, links, errbacks, followed))
 
 
 def _immutable(link: Node) -> Node:
@@ -346,7 +341,7 @@ class Evaluator:
                 return self.ended(task, task_id, Outcome(IGNORED))
             case "replace":
                 assert task.wish is not None
-                new = distribute(accumulated(task.wish), task.links, task.errbacks)
+                new = give(distribute(accumulated(task.wish)), task.links, task.errbacks)
                 return self.node(new, Given(), task_id)
             case "enlarge":
                 assert task.wish is not None
