@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from litequeue import signals
 from litequeue.app import current as local
 from litequeue.app import declaring
-from litequeue.app.builtins import add_builtins
+from litequeue.app.builtins import BUILTIN, add_builtins
 from litequeue.app.periodic import Periodic
 from litequeue.app.registry import TaskRegistry, gen_task_name
 from litequeue.calling.announcing import announce_published
@@ -290,7 +290,7 @@ class LiteQueue(Periodic):
     @property
     def has_own_tasks(self) -> bool:
         """Whether it was given tasks, so that it can say of a name that it is wrong."""
-        return bool(self.tasks.keys() - self.borrowed)
+        return any(not name.startswith(BUILTIN) for name in self.tasks.keys() - self.borrowed)
 
     @functools.cached_property
     def Task(self) -> type[BaseTask]:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from litequeue.task import Task
 
 PREFIX = "litequeue."
+BUILTIN = (PREFIX, "celery.")
+"""How the names of tasks begin that are no program's own."""
 
 
 def add_builtins(app: LiteQueue) -> None:

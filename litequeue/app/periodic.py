@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from litequeue.app.schedules import Schedules
     from litequeue.beat.service import Service
-
-logger = logging.getLogger("litequeue.beat")
 
 
 class Periodic:
@@ -49,7 +46,11 @@ class Periodic:
         app: Any = self
         entries = app.conf.beat_schedule
         if name is None and key in entries:
-            logger.warning("Entry %s takes the place of an earlier one; give each a name=", key)
+            import logging
+
+            logging.getLogger("litequeue.beat").warning(
+                "Entry %s takes the place of an earlier one; give each a name=", key
+            )
         entries[key] = entry
 
     def Beat(self, **options: Any) -> Service:

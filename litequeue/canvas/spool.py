@@ -27,6 +27,7 @@ class Spool:
         self._rows: list[NewTask] = []
         self._file: IO[bytes] | None = None
         self._slices: list[tuple[int, int]] = []
+        self._end = 0
         self._full = IN_MEMORY
         self._size = 0
 
@@ -42,12 +43,14 @@ class Spool:
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="litequeue-")  # noqa: SIM115  # closed with the spool
             self._full = SLICE
-        rows, at = self._rows, self._file.tell()
+        rows, at = self._rows, self._end
+        self._file.seek(at)
         for start in range(0, len(rows), SLICE):
-            data = marshal.dumps([tuple(row) for row in rows[start : start + SLICE]])
+            data = marshal.dumps(list(map(tuple, rows[start : start + SLICE])))
             self._file.write(data)
             self._slices.append((at, len(data)))
             at += len(data)
+        self._end = at
         self._size += len(rows)
         rows.clear()
 
@@ -60,7 +63,6 @@ class Spool:
             for at, length in self._slices:
                 file.seek(at)
                 yield from map(NewTask._make, marshal.loads(file.read(length)))
-            file.seek(0, 2)
         yield from self._rows
 
     def close(self) -> None:

@@ -6,7 +6,6 @@ its end has to do for others; it is 0 for a task that stands alone, which then c
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Sequence
 from typing import Any, Final
@@ -52,6 +51,8 @@ def _kept(errback: NewTask) -> dict[str, Any]:
         if name not in _NOT_KEPT and value != _DEFAULTS.get(name, ...)
     }
     if isinstance(errback.payload, bytes):
+        import base64
+
         kept["payload"] = {"base64": base64.b64encode(errback.payload).decode()}
     return kept
 
@@ -69,5 +70,7 @@ def read_errbacks(text: str | None) -> list[NewTask]:
 def _read(kept: dict[str, Any]) -> NewTask:
     payload = kept.pop("payload")
     if isinstance(payload, dict):
+        import base64
+
         payload = base64.b64decode(payload["base64"])
     return NewTask(id="", payload=payload, **kept)

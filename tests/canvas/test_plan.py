@@ -461,12 +461,13 @@ class TestSpool:
             assert all(type(row) is NewTask for row in found)
 
     def test_adding_while_and_after_reading(self) -> None:
-        rows, spool = self.rows(IN_MEMORY + 10), Spool()
-        for row in rows[:-1]:
+        rows, spool = self.rows(2 * IN_MEMORY), Spool()
+        for row in rows[: IN_MEMORY + 10]:
             spool.append(row)
         both = iter(spool), iter(spool)
         assert [next(both[0]), next(both[1])] == [rows[0], rows[0]]
-        spool.append(rows[-1])
+        for row in rows[IN_MEMORY + 10 :]:
+            spool.append(row)
         assert list(spool) == rows
 
     def test_closed_it_is_empty(self) -> None:

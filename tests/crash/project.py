@@ -19,10 +19,11 @@ from litequeue.core.records import ProcessRecord
 ROOT = Path(__file__).resolve().parents[2]
 
 MODULE = '''
+import json
 import os
 import time
 
-from litequeue import LiteQueue
+from litequeue import LiteQueue, chord
 
 app = LiteQueue("proj", broker=os.environ["PROJ_QUEUE"], **eval(os.environ.get("PROJ_SETTINGS", "{}")))
 LOG = os.open(os.environ["PROJ_LOG"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -76,10 +77,50 @@ def send(count, seconds):
         note("sent", result.id, task.name)
 
 
+@app.task(bind=True)
+def part(self, number, seconds=0.0):
+    note("run", self.request.id, os.getpid(), self.request.attempt)
+    if seconds:
+        time.sleep(seconds)
+    return number
+
+
+@app.task(bind=True)
+def plus_one(self, number):
+    note("run", self.request.id, os.getpid(), self.request.attempt)
+    return number + 1
+
+
+@app.task(bind=True, max_retries=1)
+def part_again(self, number):
+    note("run", self.request.id, os.getpid(), self.request.attempt)
+    if not self.request.retries:
+        raise self.retry(countdown=0)
+    return number
+
+
+@app.task(bind=True)
+def collect(self, values, number):
+    note("run", self.request.id, os.getpid(), self.request.attempt)
+    note("body", number, self.request.id, self.request.attempt, json.dumps(values, separators=(",", ":")))
+    return [number, values]
+
+
+def send_chords(first, count, seconds):
+    """Send chords of five parts, one of which is a chain and one of which is tried twice; note the body of each."""
+    for number in range(first, first + count):
+        header = [part.s(0, seconds), part.s(1, seconds), part.s(1) | plus_one.s(), part_again.s(3), part.s(4, seconds)]
+        result = chord(header, collect.s(number)).delay()
+        note("chord", number, result.id)
+
+
 if __name__ == "__main__":
     import sys
 
-    send(int(sys.argv[1]), float(sys.argv[2]))
+    if sys.argv[1] == "chords":
+        send_chords(int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
+    else:
+        send(int(sys.argv[1]), float(sys.argv[2]))
 '''
 
 
@@ -117,6 +158,10 @@ class Project:
     def sender(self, count: int, seconds: float = 0.0) -> subprocess.Popen[bytes]:
         """Start a program that sends `count` tasks, each of which takes `seconds`."""
         return self._start("proj.py", str(count), str(seconds))
+
+    def chord_sender(self, first: int, count: int, seconds: float) -> subprocess.Popen[bytes]:
+        """Start a program that sends `count` chords, of which a part takes `seconds`, numbered from `first` on."""
+        return self._start("proj.py", "chords", str(first), str(count), str(seconds))
 
     def _start(self, *command: str) -> subprocess.Popen[bytes]:
         output = self.folder / f"output{len(self.output)}.txt"

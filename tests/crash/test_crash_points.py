@@ -17,7 +17,6 @@ import pytest
 
 from litequeue.core import process
 from litequeue.core.records import Claimed
-from litequeue.store.sqlite import migrations
 from litequeue.store.sqlite.store import SQLiteStore
 
 from .canvases import SCENES, VERBS, finish, hold, prepare, write

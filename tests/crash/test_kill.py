@@ -1,6 +1,7 @@
 """Children, supervisors and clients are killed at random under load: nothing acknowledged is lost (P1, P2, P3).
 
-`LITEQUEUE_CRASH_TASKS=200000` sends more tasks, `LITEQUEUE_CRASH_SEED=2` kills others.
+`LITEQUEUE_CRASH_TASKS=200000` sends more tasks, `LITEQUEUE_CRASH_CHORDS=1000` more chords, `LITEQUEUE_CRASH_SEED=2`
+kills others.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from .project import Project, end, kill_group
 
 TASKS = int(os.environ.get("LITEQUEUE_CRASH_TASKS", "10000"))
 """How many tasks are sent under fire."""
+CHORDS = int(os.environ.get("LITEQUEUE_CRASH_CHORDS", "100"))
+"""How many chords are."""
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
 
@@ -145,6 +148,48 @@ def test_ten_thousand_tasks_under_fire(tmp_path):
     )
     assert verdict.problems == [], project.outputs()
     assert verdict.tasks >= TASKS
+    assert killer.children > 3
+
+
+def test_chords_under_fire_run_each_body_once_with_the_right_values(tmp_path):
+    """Chords of five parts, some hundred tasks at a time, while children and supervisors are killed at random."""
+    project = Project(tmp_path, max_worker_deaths=50)
+    workers = {name: project.worker(name, "-c", "2") for name in ("a", "b")}
+    killer = Killer(project, workers)
+    try:
+        project.wait_for(lambda: len(project.processes(role="child")) == 4)
+        for first in range(0, CHORDS, 50):
+            sender = project.chord_sender(first, min(50, CHORDS - first), 0.004)
+            while sender.poll() is None or not project.ended(*(body for _, body in project.lines("chord"))):
+                time.sleep(killer.random.uniform(0.03, 0.12))
+                killer.kill_one()
+            assert sender.returncode == 0, project.outputs()
+        project.wait_for(lambda: set(project.app.store.counts().get("celery", {})) == {"succeeded"})
+    finally:
+        for worker in workers.values():
+            end(worker)
+            kill_group(worker)
+    rows = {row.id: row for row in rows_of(project)}
+    sent = dict(project.lines("chord"))
+    assert len(sent) == CHORDS
+    assert len(rows) == 7 * CHORDS
+    verdict = check(
+        sent=dict.fromkeys(sent.values(), "proj.collect"),
+        rows=rows.values(),
+        runs=project.runs(),
+        killed=killer.killed,
+        unacknowledged=6 * CHORDS,
+    )
+    assert verdict.problems == [], project.outputs()
+    for number, task_id, attempt, values in project.lines("body"):
+        assert task_id == sent[number], "a body that nobody sent"
+        assert values == "[0,1,2,3,4]"
+        row = rows[task_id]
+        assert int(attempt) == row.attempt or row.ended[int(attempt)] == "lost", "a body that ended well ran again"
+    print(
+        f"{CHORDS} chords, killed {killer.children} children, {killer.supervisors} supervisors; {verdict.ran_twice} of"
+        f" {verdict.tasks} tasks ran twice"
+    )
     assert killer.children > 3
 
 

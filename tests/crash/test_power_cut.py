@@ -17,6 +17,7 @@ from litequeue.exceptions import OperationalError
 from litequeue.store.sqlite import migrations
 from litequeue.store.sqlite.store import SQLiteStore
 
+from . import canvases
 from .power_loss import images
 from .story import (
     Story,
@@ -90,9 +91,40 @@ def tell_a_life(story: Story) -> None:
     story.end()
 
 
-@pytest.mark.parametrize("durability", DURABILITIES)
-@pytest.mark.parametrize("tell", [tell_enqueues, tell_a_life])
-@pytest.mark.parametrize("checkpoints", ["few", "many"])
+def tell_canvases(story: Story) -> None:
+    """Canvases written, attached to, ended in every way, replaced, joined, revoked, found by stamps, and pruned."""
+    store, me = story.store, claimant(1, queues=("celery", "other"))
+    story.do("register", lambda: register(store), durable=False)
+    story.do("enqueue a canvas", lambda: store.enqueue_canvas(canvases.canvas(*canvases.SUITE)))
+    late = canvases.canvas(*canvases.in_queue("late", *canvases.LATE))
+    story.do("enqueue a canvas at NORMAL", lambda: store.enqueue_canvas(late, NORMAL), durable=False)
+    held = {row.id: row for row in story.do("claim", lambda: store.claim(me, 50), durable=False).claimed}
+    ends = [canvases.succeeds(held.pop(name)) for name in ("m1", "i1")]
+    held |= {row.id: row for row in story.do("settle first members", lambda: store.settle(me, ends, 9)).claimed}
+    story.do("attach to what runs", lambda: canvases.VERBS["attach to a task"](store))
+    ends = [canvases.ENDS.get(name, canvases.succeeds)(held.pop(name)) for name in canvases.HELD]
+    held |= {row.id: row for row in story.do("settle each kind", lambda: store.settle(me, ends, 3)).claimed}
+    story.do("release the rest", lambda: store.release(1, tickets(*held.values())), durable=False)
+    story.do("revoke", lambda: store.revoke(["r"]))
+    story.do("revoke by a stamp", lambda: store.revoke_stamped({"colour": ["red"]}))
+    story.do("enqueue under that stamp", lambda: store.enqueue_canvas(canvases.canvas(*canvases.FRESH)))
+    story.do("attach to what has ended", lambda: store.attach("m1", canvases.canvas(canvases.task("z", "m1", "link"))))
+    story.do("prune what expired", lambda: store.prune(100), durable=False)
+    claimed = story.do("claim what is left", lambda: store.claim(me, 50), durable=False).claimed
+    story.do("bury", lambda: store.bury(1, "killed", 1))
+    story.do("late settle", lambda: store.settle(me, [canvases.succeeds(row) for row in claimed]))
+    story.do("forget", lambda: store.forget(["m1", "c1", "c2"]))
+    story.end()
+
+
+@pytest.mark.parametrize(
+    ("tell", "durability", "checkpoints"),
+    [
+        *((tell, d, often) for tell in (tell_enqueues, tell_a_life) for d in DURABILITIES for often in ("few", "many")),
+        (tell_canvases, FULL, "many"),
+        (tell_canvases, NORMAL, "few"),
+    ],
+)
 def test_every_image_after_a_power_cut_keeps_what_was_promised(
     vfs, tmp_path, monkeypatch, durability, tell, checkpoints
 ):

@@ -198,6 +198,8 @@ class Releasing(Stamping):
         """Release what waits for a task that succeeded; end what waits for one that did not."""
         if end.state == state.SUCCEEDED:
             self._release_after(connection, end.id, now, moves)
+            if end.transient:  # the only one that would have taken its value may have been revoked
+                self._drop_taken(connection, (end.id,))
         else:
             if end.ties & QUEUED:
                 self._release_queued(connection, end.id, now, moves)

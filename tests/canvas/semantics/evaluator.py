@@ -7,7 +7,7 @@ The rules, in the order of the code:
 
 - `Chain.link` goes to its last step, `Group.link` to its first member (which passes nothing on), `Chord.link` to the
   body. `Chain.link_error` goes to every step, but of a group that is followed by something to none of its members;
-  `Group.link_error` to every member; `Chord.link_error` to the body.
+  `Group.link_error` to every member; `Chord.link_error` to the body, and with `on_header` to the header too.
 - What precedes a node gives it a value, nothing at all, or the reason why it does not run. If a *task* before it did
   not end well, then everything in the node ends as that task did, and tells no error callback. If a *group* before it
   failed, then the tasks that waited for it fail with ChordError, and tell theirs.
@@ -136,41 +136,54 @@ def tasks_of(node: Node) -> Iterator[Task]:
 # Who gets the links and the error callbacks of a canvas
 
 
-def distribute(node: Node) -> Node:
-    """The canvas with its links and error callbacks on its tasks; inner chains become part of the outer."""
-    match node:
-        case Task() | Loop():
-            return replace(node, links=tuple(map(distribute, node.links)))
-        case Chain():
-            steps: list[Node] = []
-            for step in map(distribute, node.steps):
-                steps += step.steps if isinstance(step, Chain) else [step]
-            bare: Node = Chain(tuple(steps))
-        case Group():
-            bare = Group(tuple(map(distribute, node.members)))
-        case Chord():
-            bare = Chord(tuple(map(distribute, node.header)), distribute(node.body), node.tolerant)
-    return give(bare, tuple(map(distribute, node.links)), node.errbacks)
+@dataclass(frozen=True)
+class Distribution:
+    """Puts the links and error callbacks of canvases on their tasks."""
 
+    on_header: bool = False
+    """Whether the error callbacks of a chord are also those of its header (`task_allow_error_cb_on_chord_header`)."""
 
-def give(node: Node, links: tuple[Node, ...] = (), errbacks: tuple[Errback, ...] = (), followed: bool = False) -> Node:
-    """A distributed canvas with more links and error callbacks; `followed`: something comes after it in a chain."""
-    match node:
-        case Task() | Loop():
-            return replace(node, links=(*node.links, *links), errbacks=(*node.errbacks, *errbacks))
-        case Chain():
-            last = len(node.steps) - 1
-            steps = [
-                give(step, links if index == last else (), errbacks, followed or index < last)
-                for index, step in enumerate(node.steps)
-            ]
-            return Chain(tuple(steps))
-        case Group():
-            fixed = tuple(_immutable(link) for link in links)
-            told = () if followed else errbacks
-            return Group(tuple(give(each, () if n else fixed, told) for n, each in enumerate(node.members)))
-        case Chord():
-            return replace(node, body=give(node.body, links, errbacks, followed))
+    def of(self, node: Node) -> Node:
+        """The canvas with its links and error callbacks on its tasks; inner chains become part of the outer."""
+        match node:
+            case Task() | Loop():
+                return replace(node, links=self.all(node.links))
+            case Chain():
+                steps: list[Node] = []
+                for step in self.all(node.steps):
+                    steps += step.steps if isinstance(step, Chain) else [step]
+                bare: Node = Chain(tuple(steps))
+            case Group():
+                bare = Group(self.all(node.members))
+            case Chord():
+                bare = Chord(self.all(node.header), self.of(node.body), node.tolerant)
+        return self.give(bare, self.all(node.links), node.errbacks)
+
+    def all(self, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+        return tuple(self.of(node) for node in nodes)
+
+    def give(
+        self, node: Node, links: tuple[Node, ...] = (), errbacks: tuple[Errback, ...] = (), followed: bool = False
+    ) -> Node:
+        """A distributed canvas with more links and error callbacks; `followed`: by something in its chain."""
+        match node:
+            case Task() | Loop():
+                new = tuple(errback for errback in errbacks if errback not in node.errbacks)
+                return replace(node, links=(*node.links, *links), errbacks=(*node.errbacks, *new))
+            case Chain():
+                last = len(node.steps) - 1
+                steps = [
+                    self.give(step, links if index == last else (), errbacks, followed or index < last)
+                    for index, step in enumerate(node.steps)
+                ]
+                return Chain(tuple(steps))
+            case Group():
+                fixed = tuple(_immutable(link) for link in links)
+                told = errbacks if self.on_header or not followed else ()
+                return Group(tuple(self.give(each, () if n else fixed, told) for n, each in enumerate(node.members)))
+            case Chord():
+                header = tuple(self.give(each, (), errbacks if self.on_header else ()) for each in node.header)
+                return Chord(header, self.give(node.body, links, errbacks, followed), node.tolerant)
 
 
 def _immutable(link: Node) -> Node:
@@ -295,13 +308,14 @@ def id_of(prefix: str, task: Task) -> str:
 class Evaluator:
     """Evaluates canvases; everything they show is collected in `expected`."""
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, on_header: bool = False) -> None:
         self.prefix = prefix
+        self.distribution = Distribution(on_header)
         self.expected = Expected()
 
     def evaluate(self, canvas: Node, values: tuple[Any, ...] = ()) -> Outcome:
         """How the canvas ends when it is given `values`."""
-        return self.node(distribute(canvas), Given(values))
+        return self.node(self.distribution.of(canvas), Given(values))
 
     def node(self, node: Node, flow: Flow, row_id: str | None = None) -> Outcome:
         match node:
@@ -341,11 +355,12 @@ class Evaluator:
                 return self.ended(task, task_id, Outcome(IGNORED))
             case "replace":
                 assert task.wish is not None
-                new = give(distribute(accumulated(task.wish)), task.links, task.errbacks)
+                new = self.distribution.of(accumulated(task.wish))
+                new = self.distribution.give(new, task.links, task.errbacks)
                 return self.node(new, Given(), task_id)
             case "enlarge":
                 assert task.wish is not None
-                return self.ended(task, task_id, Outcome(SUCCESS, value, more=(distribute(task.wish),)))
+                return self.ended(task, task_id, Outcome(SUCCESS, value, more=(self.distribution.of(task.wish),)))
         return self.ended(task, task_id, Outcome(SUCCESS, value), kept=task.fate != "silent")
 
     def loop(self, loop: Loop, flow: Flow, row_id: str | None) -> Outcome:

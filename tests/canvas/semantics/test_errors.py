@@ -10,7 +10,7 @@ import pytest
 
 from litequeue import chain, chord, group, states
 from litequeue.exceptions import ChordError, TaskRevokedError
-from tests.canvas.semantics.conftest import Run
+from tests.canvas.semantics.conftest import Run, end
 from tests.canvas.semantics.tasks import (
     Bad,
     bound_errback,
@@ -27,6 +27,7 @@ from tests.canvas.semantics.tasks import (
     silent,
     step,
     told,
+    until_there,
 )
 
 s = step.s
@@ -457,6 +458,36 @@ class TestIgnoreResult:
     def test_with_a_callback(self, run: RunCanvas) -> None:
         assert run(silent.s("a").set(link=[told.s()])).of("told") == [["a"]]
 
+    @pytest.mark.parametrize(
+        "canvas",
+        [
+            lambda x: group(x, s("b")),
+            lambda x: chain(x, s("b")),
+            lambda x: chain(x, step.si("b")),
+            lambda x: chord([x, s("b")], s("c")),
+            lambda x: chord([x, s("b")], step.si("c")),
+            lambda x: chord([x, f("b")], s("c")),
+            lambda x: chain(chord([x, f("b")], s("c")), s("d")),
+            lambda x: x.set(link=[s("b")]),
+        ],
+        ids=["group", "chain", "immutable", "header", "immutable body", "failing header", "chain", "link"],
+    )
+    def test_nothing_is_kept_in_the_end(self, app: Any, run: RunCanvas, canvas: Any) -> None:
+        sig = silent.s("a")
+        task_id = sig.freeze().id
+        run(canvas(sig))
+        assert app.store.task(task_id).state == "succeeded"
+        assert app.store.task(task_id).result is None
+
+    def test_nothing_is_kept_for_what_was_revoked_meanwhile(self, app: Any, run: RunCanvas, tmp_path: Path) -> None:
+        sig, late = silent.s("a"), s("b")
+        task_id, late_id = sig.freeze().id, late.freeze().id
+        result = chain(until_there.si(str(tmp_path / "go"), 1), sig, late).apply_async()
+        app.AsyncResult(late_id).revoke()
+        (tmp_path / "go").touch()
+        assert isinstance(end(result).error, TaskRevokedError)
+        assert app.store.task(task_id).result is None
+
     def test_a_body(self, run: RunCanvas) -> None:
         done = run(chord([s("a")], silent.s("body")))
         assert done.value is None
@@ -469,8 +500,7 @@ class TestRevoked:
     @pytest.fixture
     def hold(self, run: RunCanvas, tmp_path: Path) -> Any:
         """`hold(canvas, *ids)`: revoke the ids before anything of the canvas runs."""
-        from tests.canvas.semantics.conftest import end
-        from tests.canvas.semantics.tasks import app, until_there
+        from tests.canvas.semantics.tasks import app
 
         def send(canvas: Any, *ids: str) -> Run:
             flag = tmp_path / "go"

@@ -97,6 +97,13 @@ class TestCanvases:
         assert done.value == "d(c(b(a)))"
         assert done.of("told") == [["c(b(a))", "inner"]]
 
+    @pytest.mark.parametrize("piped", [False, True])
+    def test_of_an_inner_chain_that_is_a_chord(self, run: Any, piped: bool) -> None:
+        inner = linked(chain(chord([s("a")], s("b")), s("c")), told.s("inner"))
+        done = run(inner | s("d") if piped else chain(inner, s("d")))
+        assert done.value == "d(c(b([a])))"
+        assert done.of("told") == [["c(b([a]))", "inner"]]
+
     def test_of_a_chord_run_after_its_body(self, run: Any) -> None:
         assert run(linked(chord([s("a")], s("b")), told.s())).of("told") == [["b([a])"]]
         assert run(chord([s("a")], s("b")), link=told.s()).of("told") == [["b([a])"]]

@@ -122,6 +122,15 @@ def test_in_a_worker(app: Any, worker: Any) -> None:
     run_examples(batches(), app, check)
 
 
+def test_error_callbacks_on_headers(app: Any, worker: Any) -> None:
+    """The same with `task_allow_error_cb_on_chord_header`."""
+    app.conf.task_allow_error_cb_on_chord_header = True
+    try:
+        run_examples(batches(), app, check, times=EXAMPLES // 4)
+    finally:
+        app.conf.task_allow_error_cb_on_chord_header = False
+
+
 def test_in_place(app: Any) -> None:
     """`apply()` does the same as a worker."""
     run_examples(batches(size=3, revokes=False), app, check_in_place)
@@ -131,7 +140,7 @@ def check_in_place(app: Any, drawn: list[Node]) -> None:
     """Run canvases here, and compare what happens with what must."""
     prefix = f"{next(NUMBERS)}-"
     tasks.journal().unlink(missing_ok=True)
-    evaluator = Evaluator(prefix)
+    evaluator = Evaluator(prefix, app.conf.task_allow_error_cb_on_chord_header)
     for canvas in drawn:
         check_root(build(canvas, prefix).apply(args=("go",)), canvas, evaluator.evaluate(canvas, ("go",)))
     compare_journal(evaluator.expected, look(prefix))
@@ -143,7 +152,7 @@ def check(app: Any, drawn: list[Node]) -> None:
     tasks.journal().unlink(missing_ok=True)
     results = send(app, drawn, prefix)
     finish(app)
-    evaluator = Evaluator(prefix)
+    evaluator = Evaluator(prefix, app.conf.task_allow_error_cb_on_chord_header)
     outcomes = [evaluator.evaluate(canvas, ("go",)) for canvas in drawn]
     seen = look(prefix)
     compare_journal(evaluator.expected, seen)
