@@ -18,6 +18,8 @@ MAY_USE = {
     "signals": {"utils", "core"},
     "utils": {"core", "signals"},
     "store": {"core"},
+    "schedules": {"core"},
+    "beat": {"core", "schedules", "store.contract", "signals", "utils"},
     "worker": {"core", "store.contract", "signals", "utils"},
     "config": {"core", "utils", "app"},
 }

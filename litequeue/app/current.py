@@ -37,6 +37,17 @@ def _method(name: str) -> Any:
     return call
 
 
+def _operator(name: str) -> Any:
+    """A method of two operands: Python asks the other one, and says what is wrong, where the object has none."""
+
+    def call(self: Proxy, other: Any) -> Any:
+        method = getattr(self._get_current_object(), name, None)
+        return NotImplemented if method is None else method(other)
+
+    call.__name__ = name
+    return call
+
+
 class Proxy:
     """Stands for the object that `resolve()` returns at the moment of each use."""
 
@@ -107,10 +118,6 @@ class Proxy:
         return self._get_current_object()
 
     for _name in [
-        "__lt__",
-        "__le__",
-        "__gt__",
-        "__ge__",
         "__len__",
         "__getitem__",
         "__setitem__",
@@ -119,12 +126,12 @@ class Proxy:
         "__contains__",
         "__enter__",
         "__exit__",
-        "__or__",
-        "__ror__",
         "__invert__",
         "__await__",
     ]:
         locals()[_name] = _method(_name)
+    for _name in ["__lt__", "__le__", "__gt__", "__ge__", "__or__", "__ror__"]:
+        locals()[_name] = _operator(_name)
     del _name
 
 

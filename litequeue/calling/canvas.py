@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from litequeue import signals
 from litequeue.app.current import get_current_worker_task
 from litequeue.calling.announcing import announce_published
+from litequeue.calling.message import known_durability
 from litequeue.canvas.places import Spot, Tail, after, now
 from litequeue.canvas.plan import Planner
 from litequeue.canvas.tree import as_list
@@ -38,6 +39,7 @@ def send(signature: Any, args: Any, kwargs: Any, options: Mapping[str, Any]) -> 
     options = dict(options)
     add_to_parent = options.pop("add_to_parent", True)
     planner = Planner(app)
+    planner.durability = known_durability(options.pop("durability", None))
     tail = planner.plan(signature, _start(app, args, kwargs, options))
     if tail is None:
         return None
@@ -161,6 +163,8 @@ def apply_call(task: Task, args: Any, kwargs: Any, options: Mapping[str, Any], t
     from litequeue.calling.in_place import InPlace
 
     app = task.app
+    if options.get("chord"):
+        return _add_lazily(app, task.name, args, kwargs, options)
     planner = Planner(app, eager=True)
     tail = _plan_call(planner, task.name, args, kwargs, options, task)
     return finish(app, planner.canvas(), tail.result, throw, InPlace(app))

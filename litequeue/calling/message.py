@@ -328,7 +328,7 @@ def build(
         options=_json("options", carried),
         stamps=_json("stamps", stamps),
     )
-    return Built(new, ignored, _durability(options.get("durability")))
+    return Built(new, ignored, known_durability(options.get("durability")))
 
 
 def _without_payload(
@@ -515,7 +515,8 @@ def _count(what: str, value: Any) -> int:
     return value
 
 
-def _durability(value: Any) -> str | None:
+def known_durability(value: Any) -> str | None:
+    """The option `durability`. ValueError: there is none of that name."""
     if value is not None and value not in DURABILITIES:
         raise ValueError(f"durability must be one of {', '.join(DURABILITIES)}, not {value!r}")
     return value  # type: ignore[no-any-return]

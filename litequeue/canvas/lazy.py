@@ -57,7 +57,11 @@ class LazyList(list[Any]):
     def _more(self) -> Iterator[Any] | None:
         if self._source is not None:
             source, self._source = self._source, None
-            self._rest = iter(source) if self._change is None else map(self._change, source)
+            try:
+                self._rest = iter(source) if self._change is None else map(self._change, source)
+            except BaseException as exc:
+                self._rest = _Raises(exc)
+                raise
         return self._rest
 
     def take(self, count: int) -> bool:

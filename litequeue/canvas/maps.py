@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 
 def _items(it: Iterable[Any]) -> Any:
+    if not isinstance(it, Iterable):
+        raise TypeError(f"the items to call the task over must be a list or another iterable, not {it!r}")
     return it if isinstance(it, (list, tuple, LazyList)) else LazyList(it)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from litequeue.app.current import get_current_app
 from litequeue.canvas.lazy import is_lazy
-from litequeue.canvas.tree import LINKS, as_list, as_member, copy_tree
+from litequeue.canvas.tree import LINKS, as_list, as_member, check, copy_tree
 from litequeue.core.ids import new_id
 
 if TYPE_CHECKING:
@@ -257,7 +257,11 @@ class Signature(dict[str, Any]):
         return items
 
     def flatten_links(self) -> list[Any]:
-        """The signature, what is linked to it, what is linked to that, and so on."""
+        """The signature, what is linked to it, what is linked to that, and so on.
+
+        ValueError: it is linked to itself.
+        """
+        check(self)
         found: list[Any] = []
         todo: list[Any] = [self]
         while todo:

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from litequeue.core.records import FULL, NORMAL
-from tests.benchmarks import backlog, canvases, ceiling
+from tests.benchmarks import backlog, beat, canvases, ceiling
 from tests.benchmarks.machinery import (
     ROOT,
     check_success,
@@ -50,6 +50,8 @@ class Sizes:
     sent: int = 10_000
     large: int = 100_000
     depth: int = 200
+    entries: int = 1_000
+    beat_seconds: float = 10.0
     rounds: int = 3
 
 
@@ -63,6 +65,7 @@ QUICK = Sizes(
     idle_seconds=3,
     imports=5,
     large=20_000,
+    beat_seconds=5.0,
     rounds=1,
 )
 TINY = Sizes(
@@ -81,6 +84,8 @@ TINY = Sizes(
     large=200,
     depth=6,
     rounds=1,
+    entries=20,
+    beat_seconds=2.0,
 )
 
 
@@ -326,4 +331,6 @@ FIGURES: dict[str, Callable[[Sizes], list[Figure]]] = {
     "send": canvases.send,
     "members": canvases.members,
     "large": canvases.large,
+    "beat": beat.lateness,
+    "instants": beat.instants,
 }

@@ -126,6 +126,31 @@ class TestNothingIsWritten:
             group(tasks.give.s(0), one, one.clone()).apply_async()
 
 
+class TestDurability:
+    """`durability` of a call is that of the one commit."""
+
+    @pytest.mark.parametrize("how", ["call", "signature", "step", "plain"])
+    def test_full(self, app: LiteQueue, tasks: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+        give, asked = tasks.give, []
+        write = app.store.enqueue_canvas
+        monkeypatch.setattr(app.store, "enqueue_canvas", lambda *args: (asked.append(args[1]), write(*args)))
+        match how:
+            case "call":
+                group(give.s(1), give.s(2)).apply_async(durability="full")
+            case "signature":
+                chord([give.s(1)], give.s(2)).set(durability="full").apply_async()
+            case "step":
+                chain(give.s(1), give.s(2).set(durability="full")).apply_async()
+            case "plain":
+                give.apply_async((1,), link=give.s(2), durability="full")
+        assert asked == ["full"]
+
+    def test_unknown(self, app: LiteQueue, tasks: SimpleNamespace) -> None:
+        with pytest.raises(ValueError, match="durability"):
+            group(tasks.give.s(1)).apply_async(durability="fully")
+        assert app.store.counts() == {}
+
+
 class TestNames:
     """Which names a canvas may have."""
 

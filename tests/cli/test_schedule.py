@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ Run = Callable[..., str]
 @pytest.fixture
 def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LiteQueue]:
     """An app with a task, and an entry that its code declares."""
-    monkeypatch.delenv("LITEQUEUE_BROKER_URL", raising=False)
+    monkeypatch.setenv("LITEQUEUE_BROKER_URL", "")  # -b writes it for child processes; it is taken back afterwards
+    monkeypatch.delenv("LITEQUEUE_BROKER_URL")
     apps, shared = local.saved_apps(), local.finalize_callbacks()
     made = LiteQueue("proj", broker=tmp_path / "queue.db", durability="normal", timezone="Europe/Oslo")
 
@@ -76,7 +78,7 @@ class TestAdding:
             *["--args", '["x"]', "--kwargs", '{"deep": true}', "-Q", "night", "--priority", "9"],
             *["--expires", "1d", "--countdown", "1.5m", "--disabled"],
         )
-        rows = {line[:12].strip(): line[11:].strip() for line in shown.splitlines()}
+        rows = {title: text.strip() for title, text in (re.split(r"  +", line, maxsplit=1) for line in shown.splitlines())}
         assert rows["when"] == "every 90 seconds"
         assert rows["state"] == "off"
         assert rows["task"] == "proj.report('x', deep=True)"

@@ -131,11 +131,27 @@ def test_a_worker_that_is_stopped_warm_leaves_the_rest_to_the_next(
     result = chain(same.s(1), wait_for.si(str(gate), 5, str(log)), grow.s(), grow.s()).delay()
     with run_worker(pool=pool, concurrency=1) as worker:
         wait_until(lambda: lines(log))
-        worker.stop(wait=False) if "wait" in worker.stop.__code__.co_varnames else None
+        assert not worker.stop(timeout=0)
         gate.touch()
+        assert worker.stop(timeout=20)
+    assert app.store.counts() == {"celery": {"succeeded": 2, "ready": 1, "waiting": 1}}
     with run_worker(pool=pool, concurrency=1):
         assert result.get(timeout=20) == 7
     assert len(lines(log)) == 1
+
+
+def test_what_a_worker_that_is_stopped_cold_gives_back_goes_on_elsewhere(
+    app: Any, run_worker: Callable[..., Any], tmp_path: Path
+) -> None:
+    gate, log = tmp_path / "gate", tmp_path / "log"
+    result = chord([same.s(1), wait_for.s(str(gate), 5, str(log))], total.s())()
+    with run_worker(pool="prefork") as worker:
+        wait_until(lambda: lines(log))
+        assert worker.stop(warm=False, timeout=20)
+    gate.touch()
+    with run_worker(pool="prefork"):
+        assert result.get(timeout=20) == 6
+    assert len(lines(log)) == 2
 
 
 # What the file refuses, and what cannot be read
