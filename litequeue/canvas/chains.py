@@ -252,6 +252,9 @@ class _Growing:
         ):
             self._restart()
         while True:
+            if isinstance(self.left, chain) and not self.left.is_plain:
+                # What was linked to this chain is linked to its last step before there is another one.
+                self._put(chain.of(self.left.unchain_tasks(), self.left._app))
             only = None if isinstance(self.left, group) else the_only_one(right)
             right = right if only is None else only
             inner = self.left if only is not None and isinstance(self.left, chord) else None
@@ -260,11 +263,15 @@ class _Growing:
                 break
             self.through_chord |= inner is self.left
             self.of, self.left = inner, inner.needed_body()
-        self.left = _beside(self.left, right)
+        self._put(_beside(self.left, right))
+
+    def _put(self, left: Signature) -> None:
+        """Take `left` in the place of what `right` is joined to."""
+        self.left = left
         if self.of is None:
-            self.whole = self.left
+            self.whole = left
         else:
-            self.of.body = self.left
+            self.of.body = left
 
 
 def _chord_that_takes(left: Any, right: Signature) -> Any:
@@ -284,8 +291,6 @@ def _beside(left: Any, right: Signature) -> Signature:
         return left if is_empty_group(right) else chord(left, right, app=left._app)
     if not isinstance(left, chain):
         return chain.of([left, *(right.unchain_tasks() if isinstance(right, chain) else [right])], left._app)
-    if not left.is_plain:
-        left = type(left).of(left.unchain_tasks(), left._app)
     if isinstance(right, chain):
         whole: Signature = left
         for step in right.unchain_tasks():

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from litequeue.app.current import get_current_app
 from litequeue.canvas.lazy import is_lazy
-from litequeue.canvas.tree import LINKS, as_list, as_member, check, copy_tree
+from litequeue.canvas.tree import LINKS, Path, as_list, as_member, copy_tree
 from litequeue.core.ids import new_id
 
 if TYPE_CHECKING:
@@ -261,12 +261,18 @@ class Signature(dict[str, Any]):
 
         ValueError: it is linked to itself.
         """
-        check(self)
         found: list[Any] = []
-        todo: list[Any] = [self]
+        path = Path()
+        todo: list[tuple[Any, bool]] = [(self, True)]
         while todo:
-            found.append(as_member(todo.pop()))
-            todo.extend(reversed(as_list(found[-1].options.get("link"))))
+            sig, entering = todo.pop()
+            if not entering:
+                path.leave(sig)
+                continue
+            path.enter(sig)
+            found.append(as_member(sig))
+            todo.append((sig, False))
+            todo.extend((link, True) for link in reversed(as_list(found[-1].options.get("link"))))
         return found
 
     def stamp(self, visitor: Any = None, append_stamps: bool = False, **headers: Any) -> Any:

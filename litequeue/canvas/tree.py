@@ -51,7 +51,7 @@ def _brief(value: Any) -> str:
     return f"{text if len(text) <= 80 else text[:77] + '...'} ({type(value).__name__})"
 
 
-class _Path:
+class Path:
     """The nodes from the root to where a walk is, to notice one that contains itself."""
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class _Path:
 
 def check(top: Signature) -> None:
     """ValueError: the canvas, or what is linked to it, contains itself."""
-    path = _Path()
+    path = Path()
     todo: list[tuple[Any, bool]] = [(top, True)]
     while todo:
         node, entering = todo.pop()
@@ -98,7 +98,7 @@ def copy_tree(top: Mapping[str, Any], app: LiteQueue | None = None) -> Signature
 
     ValueError: the canvas contains itself, or a dict names a kind that there is not.
     """
-    path = _Path()
+    path = Path()
     todo: list[tuple[Any, Any]] = []
 
     def copied(part: Any) -> Signature:

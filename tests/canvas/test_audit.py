@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from litequeue.canvas.lazy import LazyList
 
 
 @pytest.mark.parametrize("over", [5, None])
-def test_what_has_no_items_is_refused_where_the_map_is_made(tasks: SimpleNamespace, over: object) -> None:
+def test_what_has_no_items_is_refused_where_the_map_is_made(tasks: SimpleNamespace, over: Any) -> None:
     for make in (xmap, xstarmap, lambda task, it: chunks(task, it, 2)):
         with pytest.raises(TypeError, match=f"iterable, not {over}"):
             make(tasks.add.s(), over)

@@ -64,7 +64,7 @@ def _add_schedules(connection: apsw.Connection) -> None:
     connection.execute("""
         ALTER TABLE litequeue_tasks ADD COLUMN schedule TEXT;
         ALTER TABLE litequeue_tasks ADD COLUMN due_at REAL;
-        CREATE UNIQUE INDEX litequeue_tasks_runs ON litequeue_tasks (schedule, due_at) WHERE schedule IS NOT NULL;
+        CREATE UNIQUE INDEX litequeue_tasks_runs ON litequeue_tasks (due_at, schedule) WHERE schedule IS NOT NULL;
         CREATE INDEX litequeue_tasks_unfinished_runs ON litequeue_tasks (schedule, seq)
             WHERE schedule IS NOT NULL AND state IN ('waiting', 'scheduled', 'ready', 'running');
         CREATE TABLE litequeue_schedules (

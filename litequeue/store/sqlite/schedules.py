@@ -188,7 +188,7 @@ class Schedules(Releasing):
     _INSERT_RUN = (
         f"INSERT INTO litequeue_tasks ({', '.join(NewTask._fields)}, lane, enqueued_at, state, schedule, due_at)"
         f" VALUES ({', '.join(f'?{n}' for n in range(1, _WIDTH + 1))}, ?{_QUEUE_COLUMN}, ?{_WIDTH + 1}, ?{_WIDTH + 2},"
-        f" ?{_WIDTH + 3}, ?{_WIDTH + 4}) ON CONFLICT (schedule, due_at) WHERE schedule IS NOT NULL DO NOTHING"
+        f" ?{_WIDTH + 3}, ?{_WIDTH + 4}) ON CONFLICT (due_at, schedule) WHERE schedule IS NOT NULL DO NOTHING"
     )
     _HAS_RUN = "SELECT id FROM litequeue_tasks WHERE schedule = ? AND due_at = ?"
     _UNFINISHED = """

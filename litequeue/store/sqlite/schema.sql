@@ -92,8 +92,8 @@ CREATE INDEX litequeue_tasks_after ON litequeue_tasks (after) WHERE after IS NOT
 CREATE INDEX litequeue_tasks_told ON litequeue_tasks (result) WHERE result_serializer = 'upstream' AND ties & 4;
 -- inputs: the values of a group, in the order of their slots
 CREATE INDEX litequeue_tasks_group ON litequeue_tasks (group_id, group_index) WHERE group_id IS NOT NULL;
--- fire: an instant of an entry is one row
-CREATE UNIQUE INDEX litequeue_tasks_runs ON litequeue_tasks (schedule, due_at) WHERE schedule IS NOT NULL;
+-- fire: an instant of an entry is one row; by the instant first, so that the index grows at its end
+CREATE UNIQUE INDEX litequeue_tasks_runs ON litequeue_tasks (due_at, schedule) WHERE schedule IS NOT NULL;
 -- fire: the runs that have not ended
 CREATE INDEX litequeue_tasks_unfinished_runs ON litequeue_tasks (schedule, seq)
     WHERE schedule IS NOT NULL AND state IN ('waiting', 'scheduled', 'ready', 'running');

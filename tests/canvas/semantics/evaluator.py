@@ -355,7 +355,7 @@ class Evaluator:
                 return self.ended(task, task_id, Outcome(IGNORED))
             case "replace":
                 assert task.wish is not None
-                new = self.distribution.of(accumulated(task.wish))
+                new = accumulated(self.distribution.of(task.wish))
                 new = self.distribution.give(new, task.links, task.errbacks)
                 return self.node(new, Given(), task_id)
             case "enlarge":
