@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
-FIGURES = "enqueue, bulk, drain, latency, work, waiting, idle, start, memory, canvas, send, members, large"  # fmt: skip
+FIGURES = "enqueue, bulk, drain, latency, work, waiting, idle, start, memory, canvas, send, members, large, beat, instants"  # fmt: skip
 
 
 @pytest.mark.parametrize("figure", FIGURES.split(", "))

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -140,3 +141,24 @@ def test_every_make_target_of_the_readme_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for target in re.findall(r"`make ([a-z-]+)", (ROOT / "README.md").read_text()):
         assert target in targets
+
+
+def test_the_station_measures_by_the_clock(tmp_path: Path) -> None:
+    """A worker fires what the code declares, and what a program adds meanwhile; what was missed is made up for."""
+    folder = tmp_path / "scheduled"
+    shutil.copytree(EXAMPLES / "scheduled", folder)
+    with worker("app", folder):
+        visit = run("visit.py", cwd=folder)
+    assert visit.returncode == 0, visit.stderr
+    first, second, third = visit.stdout.splitlines()
+    assert (first, second) == ("rain is on", "rain has ended after 3 runs")
+    assert re.fullmatch(r"next nights: 04:00 CES?T, 04:00 CES?T", third)
+    before = (folder / "station.log").read_text().count("wind")
+    time.sleep(2)
+    with worker("app", folder):
+        deadline = time.monotonic() + 30
+        while (folder / "station.log").read_text().count("wind") < before + 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    winds = [line.split()[0] for line in (folder / "station.log").read_text().splitlines() if "wind" in line]
+    assert len(winds) == len(set(winds))

@@ -57,8 +57,12 @@ class PersistentScheduler(Scheduler):
 
         node = self.hostname or default_nodename(None, "celerybeat")
         ticking = Ticking(self.app.store, node, parent=self.parent, look_interval=self.max_interval)
+        try:
+            ticking.start()
+        except BaseException:
+            ticking.close()
+            raise
         self._ticking = ticking
-        ticking.start()
 
     @property
     def ticking(self) -> Ticking:

@@ -99,10 +99,10 @@ class Ticking:
 
     def close(self) -> None:
         """Leave the file."""
-        if self._holder:
-            self._store.deregister(self._holder)
-        self._holder = 0
+        holder, self._holder = self._holder, 0
         self._channel.close()
+        if holder:
+            self._store.deregister(holder)
 
     # A turn
 

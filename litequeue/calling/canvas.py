@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from litequeue import signals
 from litequeue.app.current import get_current_worker_task
 from litequeue.calling.announcing import announce_published
-from litequeue.calling.message import known_durability
+from litequeue.calling.message import arguments, known_durability
 from litequeue.canvas.places import Spot, Tail, after, now
 from litequeue.canvas.plan import Planner
 from litequeue.canvas.tree import as_list
@@ -51,7 +51,8 @@ def send(signature: Any, args: Any, kwargs: Any, options: Mapping[str, Any]) -> 
 
 def _start(app: LiteQueue, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Spot:
     spot = now(app, options)
-    spot.args, spot.kwargs, spot.options = tuple(args or ()), kwargs or {}, options
+    args, kwargs = arguments(args, kwargs)
+    spot.args, spot.kwargs, spot.options = tuple(args), kwargs, options
     return spot
 
 

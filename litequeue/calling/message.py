@@ -311,7 +311,9 @@ def build(
     TypeError, ValueError: an argument or option that cannot be; QueueNotFound; EncodeError names the value that cannot
     be encoded.
     """
-    args, kwargs = _arguments(args, kwargs)
+    if not isinstance(name, str) or not name:
+        raise TypeError(f"the name of a task is text that is not empty, not {name!r}")
+    args, kwargs = arguments(args, kwargs)
     _check_options(options)
     options = app.router.route(options, options.get("route_name") or name, args, kwargs, task)
     ignored = bool(options.get("ignore_result"))
@@ -383,7 +385,7 @@ def build_rerun(app: LiteQueue, request: Context, args: Any, kwargs: Any, option
     serializer, compression = options.get("serializer"), options.get("compression")
     if args is not None or kwargs is not None or serializer is not None or compression is not None:
         payload = app.codec.encode_call(
-            *_arguments(request.args if args is None else args, request.kwargs if kwargs is None else kwargs),
+            *arguments(request.args if args is None else args, request.kwargs if kwargs is None else kwargs),
             serializer or request.serializer,
             compression or request.compression,
         )
@@ -405,7 +407,8 @@ def build_rerun(app: LiteQueue, request: Context, args: Any, kwargs: Any, option
 # The options, one by one
 
 
-def _arguments(args: Any, kwargs: Any) -> tuple[Any, Any]:
+def arguments(args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """The arguments of a call, None being none. TypeError: they are not a list or tuple, and a mapping."""
     args = () if args is None else args
     kwargs = {} if kwargs is None else kwargs
     if not isinstance(args, (list, tuple)):

@@ -45,11 +45,16 @@ class _Map(_OverItems):
         super().__init__(self.TASK_NAME, (), parts, subtask_type=self.KIND, **options)
 
     def apply_async(self, args: Any = None, kwargs: Any = None, route_name: str | None = None, **options: Any) -> Any:
-        """Enqueue the one row that makes all the calls, one after the other; its result is the list of theirs."""
+        """Enqueue the one row that makes all the calls, one after the other; its result is the list of theirs.
+
+        NotRegistered: the app does not know the task that is to be called.
+        """
+        from litequeue.calling.canvas import send
+
         if isinstance(self["kwargs"]["it"], LazyList):
             self["kwargs"]["it"] = list(self["kwargs"]["it"])
-        route_name = route_name or self.options.get("route_name") or self["kwargs"]["task"]["task"]
-        return super().apply_async((), {}, route_name, **options)
+        given = {"route_name": route_name, **options}
+        return send(self, (), {}, {name: value for name, value in given.items() if value is not None})
 
     def __repr__(self) -> str:
         items = repr(self["kwargs"]["it"])

@@ -252,9 +252,10 @@ def started_by(signature: Any) -> dict[str, Any]:
 
 
 def takes_nothing(signature: Any) -> bool:
-    """Whether it certainly takes no value of what comes before."""
-    return (
-        isinstance(signature, dict)
-        and bool(signature.get("immutable"))
-        and signature.get("subtask_type") not in COMPOSED
-    )
+    """Whether it certainly takes no value of what comes before: the first step decides for a chain."""
+    while isinstance(signature, dict) and signature.get("subtask_type") == "chain" and not signature.get("immutable"):
+        steps = signature["kwargs"]["tasks"]
+        signature = steps[0] if steps else None
+    if not isinstance(signature, dict) or not signature.get("immutable"):
+        return False
+    return signature.get("subtask_type") not in COMPOSED - {"chain"}

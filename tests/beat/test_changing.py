@@ -287,6 +287,18 @@ class TestPreview:
         assert app.schedules.preview("start") == []
 
 
+def test_the_stamps_of_a_call_are_those_of_its_runs(app: LiteQueue, wall: Clock, scheduler: Start) -> None:
+    app.schedules.add("e", "proj.add", 10, options={"stamped_headers": ["team"], "team": "a"})
+    beat = scheduler()
+    wall.forward(10)
+    beat.tick()
+    [revoked] = app.store.revoke_stamped({"team": ["a"]})
+    assert app.AsyncResult(revoked).state == "REVOKED"
+    wall.forward(10)
+    beat.tick()
+    assert app.store.counts()["celery"] == {"revoked": 2}
+
+
 class TestCanvases:
     def test_an_entry_may_start_a_chain(
         self, app: LiteQueue, wall: Clock, scheduler: Start, runs: Callable[[str], list[Run]]

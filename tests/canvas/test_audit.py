@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from litequeue import LiteQueue, chain, xmap, xstarmap
+from litequeue import LiteQueue, chain, chord, group, xmap, xstarmap
 from litequeue.canvas import chunks
 from litequeue.canvas.lazy import LazyList
+from litequeue.exceptions import DuplicateTaskError, NotRegistered
 
 
 @pytest.mark.parametrize("over", [5, None])
@@ -59,3 +60,32 @@ def test_a_canvas_that_was_pickled_can_be_sent(app: LiteQueue, tasks: SimpleName
     whole = pickle.loads(pickle.dumps(chain(tasks.add.s(1, 1), tasks.add.s(2))))
 
     assert whole.apply().get() == 4
+
+
+@pytest.mark.parametrize("args", [3, "ab", {1}])
+def test_arguments_that_are_no_list_are_refused_as_by_a_task(tasks: SimpleNamespace, args: Any) -> None:
+    one, step = tasks.give.s(), tasks.give.s()
+    for call in (one, one | step, group(one, step), chord([one], step)):
+        with pytest.raises(TypeError, match="task args must be a list or tuple, not"):
+            call.apply_async(args=args)
+    with pytest.raises(TypeError, match="task keyword arguments must be a mapping, not list"):
+        (one | step).apply_async(kwargs=["x"])
+
+
+def test_a_group_cannot_have_the_id_of_a_task(app: LiteQueue, tasks: SimpleNamespace) -> None:
+    members = [tasks.give.s(1).set(task_id="same"), tasks.give.s(2)]
+    with pytest.raises(DuplicateTaskError, match="no group can have it"):
+        group(members).set(task_id="same").apply_async()
+    assert app.store.counts() == {}
+
+
+@pytest.mark.parametrize("name", ["", 3, None])
+def test_a_task_has_a_name(app: LiteQueue, name: Any) -> None:
+    with pytest.raises(TypeError, match="the name of a task"):
+        app.send_task(name)
+
+
+def test_a_map_of_a_task_that_nobody_knows_is_not_sent(app: LiteQueue, tasks: SimpleNamespace) -> None:
+    with pytest.raises(NotRegistered):
+        xmap(app.signature("proj.nobody"), [1, 2]).apply_async()
+    assert app.store.counts() == {}

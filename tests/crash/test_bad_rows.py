@@ -11,6 +11,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from litequeue import Signature, chain, chord, group
 from litequeue.exceptions import ContentDisallowed, DecodeError, InvalidTaskError
 
 from .project import Project, end
@@ -65,6 +66,25 @@ ODD: dict[str, dict[str, object]] = {
     "an id that is empty": {"id": ""},
     "an id of a megabyte": {"id": "i" * 1_000_000},
     "a custom state in no form": {"custom_state": "\n\x00"},
+    "an input of nothing": {"takes_input": 1},
+    "an input of a row that is not there": {"takes_input": 1, "after": "nobody", "edge": "then"},
+    "an input by an edge that is none": {"takes_input": 1, "after": "x", "edge": "\x00"},
+    "an error callback of nobody": {"takes_input": 1, "after": "nobody", "edge": "error"},
+    "every tie": {"ties": -1},
+    "a tie to everything": {"ties": 2**62 - 1, "after": "", "edge": "", "group_id": "", "errbacks": ""},
+    "a member of a group that is not there": {"ties": 4, "group_id": "nobody", "group_index": 2**62},
+    "error callbacks that are garbage": {"errbacks": "{", "ties": 8, "name": "proj.raises"},
+    "error callbacks without a name": {"errbacks": '[{"payload": ""}]', "ties": 8, "name": "proj.raises"},
+    "error callbacks of odd kinds": {
+        "errbacks": '[{"name": [], "queue": {}, "priority": "p", "payload": 7, "serializer": null, "countdown": "c"}]',
+        "ties": 8,
+        "name": "proj.raises",
+    },
+    "error callbacks that are nested too deep": {"errbacks": DEEP, "ties": 8, "name": "proj.raises"},
+    "stamps that are garbage": {"stamps": "{"},
+    "stamps that are a number": {"stamps": "7", "options": "{}"},
+    "stamps that are nested too deep": {"stamps": DEEP, "options": "{}"},
+    "a countdown beyond every calendar": {"countdown": 1e308, "lifetime": -1e308},
 }
 
 
@@ -153,6 +173,46 @@ def test_an_odd_row_ends_and_harms_nobody(project, what):
     assert child_pids(project) == children
     record = project.app.store.task(bad)
     assert record is None or record.state in {"succeeded", "failed", "revoked"}
+
+
+BAD_CANVASES: dict[str, str] = {
+    "slots that are none": "UPDATE litequeue_tasks SET group_index = NULL WHERE group_id = :group",
+    "slots that are twice": "UPDATE litequeue_tasks SET group_index = 0 WHERE group_id = :group",
+    "a group inside itself": "UPDATE litequeue_groups SET group_id = id, group_index = 0 WHERE id = :group",
+    "a value that is garbage": "UPDATE litequeue_tasks SET result = '{' WHERE group_id = :group",
+    "a value in an unknown serializer": "UPDATE litequeue_tasks SET result_serializer = 'x' WHERE group_id = :group",
+    "an error that is garbage": """
+        UPDATE litequeue_tasks SET result = '{', result_serializer = 'error' WHERE group_id = :group""",
+    "a value of a task that is not there": """
+        UPDATE litequeue_tasks SET result = 'nobody', result_serializer = 'upstream' WHERE group_id = :group""",
+    "a group that is gone": "DELETE FROM litequeue_groups WHERE id = :group",
+    "members that are gone": "DELETE FROM litequeue_tasks WHERE group_id = :group",
+}
+"""What somebody does to a chord whose header has run, before its body is claimed."""
+
+
+@pytest.mark.parametrize("what", BAD_CANVASES)
+def test_a_body_over_bad_rows_ends_and_harms_nobody(project, what):
+    children = child_pids(project)
+    app = project.app
+
+    def one(queue: str = "celery", *args: int) -> Signature:
+        return app.signature("proj.returns", args, queue=queue, immutable=bool(args))
+
+    nested = chain(one("celery", 1), group([one("celery", 2), one("celery", 3)], app=app), app=app)
+    result = chord([one("celery", 4), one("celery", 5), nested], one("nowhere"), app=app).delay()
+    header = result.parent.id
+    project.wait_for(lambda: app.store.group(header).remaining == 0, 20)
+    db = apsw.Connection(str(project.queue))
+    db.set_busy_timeout(5000)
+    db.execute(BAD_CANVASES[what], {"group": header})
+    db.execute("UPDATE litequeue_tasks SET queue = 'celery', lane = 'celery' WHERE id = ?", (result.id,))
+    db.close()
+    assert app.send_task("proj.returns", (what,)).get(timeout=20) == what
+    project.wait_for(lambda: project.ended(result.id), 10)
+    assert child_pids(project) == children
+    assert app.store.canvas(result.id).tasks
+    assert app.store.members(header) is not None
 
 
 @pytest.mark.parametrize("name", ["proj.nobody_has_this", "", "x" * 100_000, "a\tb", "proj.returns "])

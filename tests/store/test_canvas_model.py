@@ -25,7 +25,7 @@ from litequeue.store.sqlite import processes
 from tests.crash.invariants import violations
 from tests.store.conftest import Driver, Hand, Takes, become, canvas, fail, new_group, plain, succeed
 
-EXAMPLES = int(os.environ.get("LITEQUEUE_MODEL_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("LITEQUEUE_MODEL_EXAMPLES", "100"))
 """How many random lives are tried."""
 MAX_DEATHS = 3
 

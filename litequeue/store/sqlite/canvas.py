@@ -28,7 +28,7 @@ from litequeue.core.records import (
     TaskRecord,
     Value,
 )
-from litequeue.core.ties import ERRBACK, ERRBACKS, FEEDS, LEADS, MEMBER, write_errbacks
+from litequeue.core.ties import BODY, ERRBACK, ERRBACKS, FEEDS, LEADS, MEMBER, write_errbacks
 from litequeue.store.sqlite.engine import fetch, task_record, task_records
 from litequeue.store.sqlite.release import Ended, Moves, Releasing, kept_errbacks
 
@@ -142,7 +142,7 @@ class Canvases(Releasing):
                 if failed is not None:
                     return Input(failed=failed)
             else:
-                row = connection.execute(self._TASK_VALUE, (node_id,)).fetchone()
+                row = None if claimed.edge == BODY else connection.execute(self._TASK_VALUE, (node_id,)).fetchone()
                 if row is not None:
                     return Input(self._value(connection, row))
                 if connection.execute(self._HAS_GROUP, (node_id,)).get:

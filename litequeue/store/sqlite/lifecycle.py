@@ -345,6 +345,8 @@ class Lifecycle(Releasing):
         try:
             with connection:  # a savepoint
                 return self._write_graft(connection, claimant.holder, outcome, graft, now, moves, ended)
+        except exceptions.DuplicateTaskError as error:
+            refused: Exception = error
         except apsw.ConstraintError as error:
             refused = self._refused(connection, graft.canvas.tasks, error, graft.canvas.groups)
         record = Encoded(encode_exception(refused), ERROR)

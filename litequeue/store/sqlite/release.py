@@ -21,7 +21,7 @@ from litequeue.core.failure import encode_chord_error, encode_exception
 from litequeue.core.ids import new_id
 from litequeue.core.records import ERROR, UPSTREAM, NewCanvas, NewGroup, NewTask
 from litequeue.core.ties import ERRBACK, ERRBACKS, LEADS, MEMBER, QUEUED, read_errbacks
-from litequeue.exceptions import TaskRevokedError
+from litequeue.exceptions import DuplicateTaskError, TaskRevokedError
 from litequeue.store.sqlite.engine import fetch
 from litequeue.store.sqlite.stamps import Stamping
 
@@ -150,6 +150,11 @@ class Releasing(Stamping):
             connection.executemany(self._INSERT_GROUP, groups)
         self._insert(connection, canvas.tasks, now, moves)
         for group in canvas.groups:
+            if connection.execute(self._HAS_ID, (group.id,)).get:
+                raise DuplicateTaskError(
+                    f"{group.id}: {self.path} has a task with this id, so no group can have it; nothing was enqueued."
+                    " Give the group another task_id, or none."
+                )
             if group.size == 0:
                 self._follow(connection, self._count(connection, group.id, _Count(), now, moves), now, moves)
 
@@ -197,7 +202,7 @@ class Releasing(Stamping):
     def _lead(self, connection: apsw.Connection, end: Ended, now: float, moves: Moves, pending: deque[Ended]) -> None:
         """Release what waits for a task that succeeded; end what waits for one that did not."""
         if end.state == state.SUCCEEDED:
-            self._release_after(connection, end.id, now, moves)
+            moves.ready.update(fetch(connection, self._RELEASE_AFTER, (end.id, now)))
             if end.transient:  # the only one that would have taken its value may have been revoked
                 self._drop_taken(connection, (end.id,))
         else:
@@ -210,14 +215,11 @@ class Releasing(Stamping):
         UPDATE litequeue_tasks
         SET state = iif(coalesce(?2 + countdown, run_at, 0) > ?2, 'scheduled', 'ready'),
             run_at = coalesce(?2 + countdown, run_at), expires_at = coalesce(?2 + lifetime, expires_at)
-        WHERE after = ?1 AND state = 'waiting'
+        WHERE after = ?1 AND state = 'waiting' AND edge IS NOT 'body'
         RETURNING seq, queue
     """
-
-    def _release_after(self, connection: apsw.Connection, node_id: str, now: float, moves: Moves) -> None:
-        moves.ready.update(fetch(connection, self._RELEASE_AFTER, (node_id, now)))
-
-    _RELEASE_QUEUED = _RELEASE_AFTER.replace("AND state", "AND edge = 'queue' AND state")
+    _RELEASE_BODIES = _RELEASE_AFTER.replace("edge IS NOT", "edge IS")
+    _RELEASE_QUEUED = _RELEASE_AFTER.replace("edge IS NOT 'body'", "edge IS 'queue'")
     _QUEUED_BEHIND = """
         SELECT before.id FROM litequeue_tasks task JOIN litequeue_tasks before ON before.id = task.after
         WHERE task.id = ? AND task.edge = 'queue' AND before.finished_at IS NULL
@@ -239,7 +241,8 @@ class Releasing(Stamping):
     _END_AFTER = """
         WITH RECURSIVE down (id) AS (
             SELECT id FROM litequeue_tasks
-                WHERE after = ?1 AND state = 'waiting' AND edge IS NOT 'queue' AND (?7 IS NULL OR edge = ?7)
+                WHERE after = ?1 AND state = 'waiting' AND coalesce(edge, '') NOT IN ('queue', 'body')
+                AND (?7 IS NULL OR edge = ?7)
             UNION ALL SELECT id FROM litequeue_groups own
                 WHERE after = ?1 AND (?7 IS NULL OR EXISTS (
                     SELECT 1 FROM litequeue_tasks WHERE group_id = own.id AND after = ?1 AND edge = ?7))
@@ -307,7 +310,7 @@ class Releasing(Stamping):
             if failed:
                 ended += self._fail_bodies(connection, group_id, failed_id, now, moves)
             else:
-                self._release_after(connection, group_id, now, moves)
+                moves.ready.update(fetch(connection, self._RELEASE_BODIES, (group_id, now)))
             if transient and outer_id is None and len(moves.ready) == ready:  # nobody is to take the values
                 connection.execute(self._DROP_MEMBERS, (group_id,))
             count = _Count(1, failed_id if failed else None, count.prune_at, bool(transient))
@@ -318,7 +321,7 @@ class Releasing(Stamping):
         UPDATE litequeue_tasks
         SET state = 'failed', custom_state = NULL, result = ?2, result_serializer = 'error', result_compression = NULL,
             finished_at = ?3, prune_at = iif(ignore_result = 2, 0, ?4)
-        WHERE after = ?1 AND state = 'waiting'
+        WHERE after = ?1 AND state = 'waiting' AND edge IS 'body'
         RETURNING id, ties, group_id, reply_port
     """
     _ERROR_OF = "SELECT result, result_serializer FROM litequeue_tasks WHERE id = ?"

@@ -176,6 +176,8 @@ class Schedules(Releasing):
                 if (revision, instant) == (firing.revision, firing.instant):
                     fired.append((firing, self._start_runs(connection, firing, overlap, runs)))
             refused = self._insert_runs(connection, runs)
+            stamped = [task for firing, _ in fired for _, task in firing.tasks if task.stamps is not None]
+            self._check_stamps(connection, stamped, now, moves)
             outcomes = [_fired(firing, ids, refused) for firing, ids in fired]
             moved = (_moved(firing, outcome) for (firing, _), outcome in zip(fired, outcomes, strict=True))
             connection.executemany(self._MOVE_ON, moved)

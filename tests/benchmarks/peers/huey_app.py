@@ -11,7 +11,8 @@ from huey import SqliteHuey, group
 from tests.benchmarks import work
 from tests.benchmarks.machinery import PATIENCE
 
-huey = SqliteHuey("benchmarks", filename=os.environ["BENCHMARK_URL"], fsync=True, store_none=True)
+# With its timeout of 5 seconds it loses tasks to "database is locked" when a client enqueues while two workers write.
+huey = SqliteHuey("benchmarks", filename=os.environ["BENCHMARK_URL"], fsync=True, store_none=True, timeout=60)
 noop = huey.task(name="noop")(work.noop)
 gate = huey.task(name="gate")(work.wait_at_gate)
 digest = huey.task(name="digest")(work.digest)

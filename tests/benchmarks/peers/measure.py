@@ -1,4 +1,4 @@
-"""Measure one peer: `python -m tests.benchmarks.peers.measure celery SIZES figure ...` prints one line of JSON."""
+"""Measure one peer: `python -m tests.benchmarks.peers.measure celery SIZES figure` prints one line of JSON."""
 
 from __future__ import annotations
 
@@ -20,15 +20,11 @@ from tests.benchmarks.peers.redis_server import redis_server
 DURABILITIES = {"celery": ("normal", "full"), "dramatiq": ("normal", "full"), "huey": ("full",)}
 
 
-def main(peer: str, sizes_text: str, *figures: str) -> None:
+def main(peer: str, sizes_text: str, figure: str) -> None:
     """Measure, and print the values under the names of our figures."""
     sizes = json.loads(sizes_text)
-    found: dict[str, float] = {}
-    for figure in figures:
-        rounds = [MEASURES[figure](peer, sizes) for _ in range(sizes["rounds"])]
-        for name in rounds[0]:
-            found[name] = statistics.median(values[name] for values in rounds)
-    print(json.dumps(found))
+    rounds = [MEASURES[figure](peer, sizes) for _ in range(sizes["rounds"])]
+    print(json.dumps({name: statistics.median(values[name] for values in rounds) for name in rounds[0]}))
 
 
 @contextmanager

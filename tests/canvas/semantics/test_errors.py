@@ -466,11 +466,22 @@ class TestIgnoreResult:
             lambda x: chain(x, step.si("b")),
             lambda x: chord([x, s("b")], s("c")),
             lambda x: chord([x, s("b")], step.si("c")),
+            lambda x: chain(group(x, s("b")), step.si("c"), s("d")),
             lambda x: chord([x, f("b")], s("c")),
             lambda x: chain(chord([x, f("b")], s("c")), s("d")),
             lambda x: x.set(link=[s("b")]),
         ],
-        ids=["group", "chain", "immutable", "header", "immutable body", "failing header", "chain", "link"],
+        ids=[
+            "group",
+            "chain",
+            "immutable",
+            "header",
+            "immutable body",
+            "immutable body, not last",
+            "failing header",
+            "failing header, not last",
+            "link",
+        ],
     )
     def test_nothing_is_kept_in_the_end(self, app: Any, run: RunCanvas, canvas: Any) -> None:
         sig = silent.s("a")
