@@ -108,16 +108,42 @@ def errbacks_of(claimed: Claimed, decode_call: DecodeCall) -> list[dict[str, Any
 def follow_ups(claimed: Claimed, store: Store, decode_call: DecodeCall) -> dict[str, Any]:
     """What comes after a claimed task, as dicts of signatures: `callbacks`, `chain` (the next step last), `chord`."""
     followers = store.followers(claimed.id) if claimed.ties & LEADS else []
-    chain = []
-    step = [record for record in followers if record.edge == THEN]
-    while step:
-        chain.append(_signature(step[0], decode_call))
-        step = [record for record in store.followers(step[0].id) if record.edge == THEN]
     bodies = store.followers(claimed.group_id) if claimed.ties & MEMBER and claimed.group_id else []
     return {
         "callbacks": [_signature(record, decode_call) for record in followers if record.edge == LINK] or None,
-        "chain": chain[::-1] or None,
+        "chain": _steps(followers, store, decode_call)[::-1] or None,
         "chord": _signature(bodies[0], decode_call) if bodies else None,
+    }
+
+
+def _steps(followers: list[TaskRecord], store: Store, decode_call: DecodeCall) -> list[dict[str, Any]]:
+    """The steps of a chain from `followers` on, a group with what waits for it as a chord."""
+    steps = []
+    step = [record for record in followers if record.edge == THEN]
+    while step:
+        last = step[0]
+        if len(step) == 1:
+            steps.append(_signature(last, decode_call))
+        else:
+            members = [_signature(record, decode_call) for record in step]
+            bodies = store.followers(last.group_id) if last.group_id is not None else []
+            if not bodies:
+                steps.append(_composed("group", {"tasks": members}))
+                break
+            last = bodies[0]
+            steps.append(_composed("chord", {"header": members, "body": _signature(last, decode_call), "kwargs": {}}))
+        step = [record for record in store.followers(last.id) if record.edge == THEN]
+    return steps
+
+
+def _composed(kind: str, parts: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "task": f"litequeue.{kind}",
+        "args": (),
+        "kwargs": parts,
+        "options": {},
+        "subtask_type": kind,
+        "immutable": False,
     }
 
 

@@ -295,5 +295,3 @@ class TestMaintenance:
         with app.start_worker(beat=False, concurrency=1):
             assert app.AsyncResult(run.id).get(timeout=20) >= 35
         assert app.store.tasks([result.id for result in results]) == []
-
-

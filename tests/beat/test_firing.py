@@ -357,9 +357,7 @@ class TestOverlap:
         assert instants("e") == [10, 40]
         assert app.schedules.get("e").total_run_count == 2
 
-    def test_queue_runs_one_after_the_other(
-        self, app: LiteQueue, wall: Clock, scheduler: Start, runs: Runs
-    ) -> None:
+    def test_queue_runs_one_after_the_other(self, app: LiteQueue, wall: Clock, scheduler: Start, runs: Runs) -> None:
         app.schedules.add("e", "proj.add", 10.0, overlap="queue")
         self._three(wall, scheduler())
         first, second, third = runs("e")
@@ -553,7 +551,9 @@ class TestBroken:
     ) -> None:
         for name in ("bad", "good", "well"):
             app.schedules.add(name, "proj.add", 10.0)
-        write("UPDATE litequeue_schedules SET call = ? WHERE name = 'bad'", '[{"name": "x", "queue": [], "payload": ""}]')
+        write(
+            "UPDATE litequeue_schedules SET call = ? WHERE name = 'bad'", '[{"name": "x", "queue": [], "payload": ""}]'
+        )
         beat = scheduler()
         for _ in range(3):
             wall.forward(10)

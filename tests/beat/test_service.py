@@ -73,9 +73,7 @@ class TestRunning:
             assert len(runs("e")) == fired
             assert time.monotonic() - began < 5
 
-    def test_an_idle_scheduler_leaves_the_file_alone(
-        self, app: LiteQueue, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_an_idle_scheduler_leaves_the_file_alone(self, app: LiteQueue, monkeypatch: pytest.MonkeyPatch) -> None:
         touched: list[str] = []
         store = app.store
         app.schedules.add("far", "proj.add", 3600.0)
@@ -89,9 +87,7 @@ class TestRunning:
             time.sleep(2.5)  # more than two checks of the clock
             assert touched == []
 
-    def test_without_a_wake_up_it_looks_after_its_longest_sleep(
-        self, app: LiteQueue, runs: Runs, write: Any
-    ) -> None:
+    def test_without_a_wake_up_it_looks_after_its_longest_sleep(self, app: LiteQueue, runs: Runs, write: Any) -> None:
         app.schedules.add("e", "proj.add", 3600.0)
         with running(app, max_interval=0.1):
             write("UPDATE litequeue_schedules SET next_instant = 1000, next_at = 1000")

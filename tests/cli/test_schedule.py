@@ -78,7 +78,9 @@ class TestAdding:
             *["--args", '["x"]', "--kwargs", '{"deep": true}', "-Q", "night", "--priority", "9"],
             *["--expires", "1d", "--countdown", "1.5m", "--disabled"],
         )
-        rows = {title: text.strip() for title, text in (re.split(r"  +", line, maxsplit=1) for line in shown.splitlines())}
+        rows = {
+            title: text.strip() for title, text in (re.split(r"  +", line, maxsplit=1) for line in shown.splitlines())
+        }
         assert rows["when"] == "every 90 seconds"
         assert rows["state"] == "off"
         assert rows["task"] == "proj.report('x', deep=True)"

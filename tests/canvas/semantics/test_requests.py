@@ -102,6 +102,12 @@ class TestToCome:
         done = run(chain(around.s("a"), step.s("b"), step.s("c")))
         assert [entry[-1] for entry in done.of("around")[0][1]["chain"]] == ["c", "b"]
 
+    def test_a_group_that_is_to_come_is_a_group_or_a_chord(self, run: Any) -> None:
+        done = run(chain(around.s("a"), group(step.s("b"), step.s("c")), step.s("d"), step.s("e")))
+        assert [entry[0] for entry in done.of("around")[0][1]["chain"]] == [step.name, "litequeue.chord"]
+        done = run(chain(around.s("a"), group(step.s("b"), step.s("c"))))
+        assert done.of("around")[0][1]["chain"] == [["litequeue.group"]]
+
     def test_callbacks_and_errbacks(self, run: Any) -> None:
         done = run(around.s("a").set(link=[told.s("x")], link_error=[errback.s()]))
         seen = done.of("around")[0][1]
