@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+FIGURES = [
+    *("enqueue", "bulk", "drain", "latency", "work", "waiting", "idle", "start", "memory"),
+    *("canvas", "send", "members", "large"),
+    *("beat", "instants"),
+]
 
 
-FIGURES = "enqueue, bulk, drain, latency, work, waiting, idle, start, memory, canvas, send, members, large, beat, instants"  # fmt: skip
-
-
-@pytest.mark.parametrize("figure", FIGURES.split(", "))
+@pytest.mark.parametrize("figure", FIGURES)
 def test_each_figure_can_be_measured(figure: str) -> None:
     command = [sys.executable, "-m", "tests.benchmarks", figure, "--size", "tiny", "--peers", "--json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110)
@@ -30,4 +32,4 @@ def test_every_figure_is_listed() -> None:
     help_text = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60
     ).stdout
-    assert FIGURES in " ".join(help_text.split())
+    assert ", ".join(FIGURES) in " ".join(help_text.split())

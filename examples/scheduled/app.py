@@ -1,4 +1,4 @@
-"""A station that measures by the clock. The queue and the schedule are the file station.db in the folder where you are."""
+"""A station that measures by the clock. Queue and schedule are the file station.db in the folder where you are."""
 
 from datetime import datetime
 from pathlib import Path

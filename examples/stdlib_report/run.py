@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-PATIENCE = 120  # seconds without a task that ends after which the run gives up
+PATIENCE = 60  # seconds without a task that ends after which the run gives up
 
 
 def main() -> int:
@@ -31,11 +31,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="stdlib_report.", ignore_cleanup_errors=True) as folder:
         # Before the app is imported, here and in the worker: a fresh queue file for each run.
         os.environ["LITEQUEUE_BROKER_URL"] = str(Path(folder) / "stdlib_report.db")
-        with running_worker(options.concurrency, Path(folder) / "worker.log") as log:
-            return report(options, log)
+        log = Path(folder) / "worker.log"
+        with running_worker(options.concurrency, log) as worker:
+            return report(options, worker, log)
 
 
-def report(options: argparse.Namespace, log: Path) -> int:
+def report(options: argparse.Namespace, worker: subprocess.Popen[bytes], log: Path) -> int:
     """Send, wait, print; returns the exit code."""
     import litequeue
 
@@ -52,7 +53,7 @@ def report(options: argparse.Namespace, log: Path) -> int:
         f" modules\nunder {library}, one over each of {len(packages)} packages, one over all."
     )
 
-    killed = wait_for(result, modules, kill_at=None if options.no_kill else modules // 4)
+    killed = wait_for(result, modules, worker, kill_at=None if options.no_kill else modules // 4)
     seconds = time.perf_counter() - began
 
     if result.successful():
@@ -102,13 +103,13 @@ def find_packages(library: Path, limit: int | None) -> dict[str, list[Path]]:
 
 
 @contextmanager
-def running_worker(concurrency: int, log: Path) -> Iterator[Path]:
+def running_worker(concurrency: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A worker in a process of its own, as a user starts it; stopped warmly at the end."""
     command = [sys.executable, "-m", "litequeue", "-A", "app", "worker", "-c", str(concurrency), "-l", "WARNING"]
     with log.open("w") as output:
         worker = subprocess.Popen(command, cwd=HERE, stdout=output, stderr=subprocess.STDOUT)
     try:
-        yield log
+        yield worker
     finally:
         worker.send_signal(signal.SIGTERM)
         try:
@@ -124,12 +125,12 @@ def analyses(result: Any) -> Any:
     return ResultSet(module for package in result.parent.results for module in package.parent.results)
 
 
-def wait_for(result: Any, modules: int, kill_at: int | None) -> int | None:
-    """Show how many modules are done until all has ended; returns the process that was killed."""
+def wait_for(result: Any, modules: int, worker: subprocess.Popen[bytes], kill_at: int | None) -> int | None:
+    """Show how many modules are done until all has ended, or the worker has; returns the process that was killed."""
     every_module = analyses(result)
     progress = Progress(modules)
     done, killed, since = 0, None, time.monotonic()
-    while not result.ready() and time.monotonic() - since < PATIENCE:
+    while not result.ready() and worker.poll() is None and time.monotonic() - since < PATIENCE:
         before, done = done, every_module.completed_count()
         if done > before:
             since = time.monotonic()

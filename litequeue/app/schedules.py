@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from litequeue.app.builtins import PREFIX
 from litequeue.beat import entries
@@ -47,7 +47,13 @@ _NO_OPTIONS: Final = {
     "durability": "the file's own is used",
 }
 """Options of a call that cannot be those of an entry, and why."""
+_SECONDS: Final = ("countdown", "expires")
+_OF_THE_START: Final = ("queue", "priority", *_SECONDS)
+"""Of a call with callbacks, the options that the task gets that starts it."""
 _ATTEMPTS: Final = 10
+
+Datetimes: TypeAlias = list[datetime]
+Rows: TypeAlias = list[NewEntry]
 
 
 class Schedules:
@@ -72,7 +78,7 @@ class Schedules:
             raise EntryNotFound(f"{self._app.store.path} has no entry {name!r} in its schedule")
         return entry
 
-    def preview(self, name: str, count: int = 10, *, after: datetime | None = None) -> Sequence[datetime]:
+    def preview(self, name: str, count: int = 10, *, after: datetime | None = None) -> Datetimes:
         """The next `count` instants of the entry, or those after `after` (naive: in its zone); without jitter."""
         entry = self._entry(name)
         plan = Plan(entry)
@@ -85,7 +91,7 @@ class Schedules:
             instant = entry.next_instant
         else:
             instant = plan.following(clock.now())
-        found = []
+        found: Datetimes = []
         while instant is not None and len(found) < count:
             found.append(clock.to_datetime(instant).astimezone(plan.zone))
             instant = plan.following(instant)
@@ -101,8 +107,8 @@ class Schedules:
         `given` are the other fields of an entry: `options` of the call (`queue`, `priority`, `expires`, …), `relative`,
         `timezone`, `catchup`, `catchup_window`, `overlap`, `jitter`, `start`, `end`, `max_runs`, `enabled`.
 
-        EntryExists: there is one of that name. NotRegistered: the app has tasks, but not this one, and `options` name no
-        queue. ScheduleError, TypeError, EncodeError: what is given cannot be.
+        EntryExists: there is one of that name. NotRegistered: the app has tasks, but not this one, and no queue is
+        named. ScheduleError, TypeError, EncodeError: what is given cannot be.
         """
         now = clock.now()
         entry = self.make(name, {"task": task, "schedule": schedule, "args": args, "kwargs": kwargs, **given}, now)
@@ -259,10 +265,8 @@ class Schedules:
         """A call with callbacks, as the call of the task that starts it."""
         from litequeue.canvas.rows import started_by
 
-        outer = {
-            option: options[option] for option in ("queue", "priority", "countdown", "expires") if option in options
-        }
-        inner = {option: value for option, value in options.items() if option not in ("countdown", "expires")}
+        outer = {option: value for option, value in options.items() if option in _OF_THE_START}
+        inner = {option: value for option, value in options.items() if option not in _SECONDS}
         started = started_by(
             self._app.signature(name, args=args or (), kwargs=kwargs or {}, options=inner, immutable=True)
         )
@@ -296,7 +300,7 @@ class Schedules:
         options = {"queue": queue, "expires": 12 * 3600}
         return {CLEANUP: {"task": CLEANUP, "schedule": crontab(minute="0", hour="4"), "options": options}}
 
-    def declared(self) -> Sequence[NewEntry]:
+    def declared(self) -> Rows:
         """The rows of what the app's code declares: `beat_schedule` and `add_periodic_task`.
 
         ImproperlyConfigured names the entry that cannot be.

@@ -1,4 +1,4 @@
-"""The scheduler: fires the entries of the schedule. `litequeue.schedules` says when, `app.schedules` changes entries."""
+"""The scheduler: fires the entries of the schedule. `litequeue.schedules` says when, `app.schedules` changes them."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Final
 
-from litequeue.beat.planning import CATCHUPS, LAST, OVERLAPS, ALLOW, jitter_of
+from litequeue.beat.planning import ALLOW, CATCHUPS, LAST, OVERLAPS, jitter_of
 from litequeue.core.records import Entry, NewEntry
 from litequeue.schedules.base import BaseSchedule
 from litequeue.schedules.bounds import Bounds

@@ -1,7 +1,7 @@
 """Celery's scheduler classes, for programs that keep their schedule somewhere else.
 
 `Scheduler` keeps everything in the memory of one process and sends each task by itself, as Celery's does: two of them
-fire everything twice. The scheduler of the file, `PersistentScheduler`, is the one that any number of processes may run.
+fire everything twice. The scheduler of the file, `PersistentScheduler`, is the one of which any number may run.
 """
 
 from __future__ import annotations

@@ -166,13 +166,13 @@ class Canvases(Releasing):
 
     def _group_value(self, connection: apsw.Connection, group_id: str) -> Value:
         """The values of a group's members in the order of their slots; a group among them is a tuple itself."""
-        slots: list[tuple[int, Value]] = [
+        slots: list[tuple[int | None, Value]] = [
             (row[4], self._value(connection, row)) for row in fetch(connection, self._MEMBER_VALUES, (group_id,))
         ]
         parts = fetch(connection, self._PARTS, (group_id,))
         if parts:
             slots += [(index, self._group_value(connection, part)) for part, index in parts]
-            slots.sort(key=lambda slot: slot[0])
+            slots.sort(key=lambda slot: slot[0] or 0)  # None: somebody else wrote it
         return tuple(value for _, value in slots)
 
     # Views

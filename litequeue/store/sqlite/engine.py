@@ -53,6 +53,10 @@ def task_records(connection: apsw.Connection, ids: Sequence[str]) -> list[TaskRe
     return [TaskRecord._make(row) for row in rows]
 
 
+MOST_IDLE: Final = 1000
+"""Slots of one process that are woken at a time; whatever somebody has written into its row."""
+
+
 class Engine:
     """The base of the store's rooms: `enqueue`, `lifecycle`, `processes`, `views` each add their verbs to it."""
 
@@ -143,7 +147,9 @@ class Engine:
                 seen.add(node.id)
         return exceptions.InvalidTaskError(f"{self.path}: the file refused the task: {error}")
 
-    _IDLE_SLOTS = "SELECT port, idle, queues FROM litequeue_processes WHERE idle > 0 AND port IS NOT NULL"
+    _IDLE_SLOTS = f"""
+        SELECT port, min(idle, {MOST_IDLE}), queues FROM litequeue_processes WHERE idle > 0 AND port IS NOT NULL
+    """
 
     def _idle_slots(self, connection: apsw.Connection) -> list[tuple[int, int, str]]:
         """(port, idle slots, queues as JSON) of every process with idle slots."""

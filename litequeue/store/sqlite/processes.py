@@ -14,7 +14,7 @@ from litequeue.core import clock, process, state
 from litequeue.core.failure import encode_exception
 from litequeue.core.records import NORMAL, Claimed, Identity, NewProcess, ProcessRecord, Rescued
 from litequeue.store.contract import Channel
-from litequeue.store.sqlite.engine import fetch, read_queues
+from litequeue.store.sqlite.engine import MOST_IDLE, fetch, read_queues
 from litequeue.store.sqlite.release import NEEDED, OPEN, REVOKE_SET, REVOKED_ROW, Ended, Moves, Releasing
 from litequeue.store.sqlite.wakeup import WorkChannel, bind
 
@@ -235,7 +235,9 @@ class Processes(Releasing):
     # The safety net under the datagrams
 
     _DUE = "SELECT 1 FROM litequeue_tasks WHERE state = 'scheduled' AND run_at <= ? LIMIT 1"
-    _FREE = "SELECT coalesce(sum(idle), 0) FROM litequeue_processes WHERE id = ?1 OR parent = ?1"
+    _FREE = f"""
+        SELECT coalesce(sum(min(idle, {MOST_IDLE})), 0) FROM litequeue_processes WHERE id = ?1 OR parent = ?1
+    """
 
     def wake(self, holder: int, channel: Channel, queues: Sequence[str]) -> bool:
         """Wake idle slots of the worker if the file has changed and there is work for them."""

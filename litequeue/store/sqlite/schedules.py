@@ -7,14 +7,14 @@ transaction that writes the task; for everybody else the entry is then at anothe
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import apsw
 
 from litequeue.core import clock
 from litequeue.core.records import Entry, Fired, Firing, NewEntry, NewTask, Synchronised
+from litequeue.core.state import WAITING
 from litequeue.core.ties import LEADS, QUEUE, QUEUED
 from litequeue.store.sqlite.engine import fetch
 from litequeue.store.sqlite.release import Moves, Releasing, first_state
@@ -34,22 +34,6 @@ _CHANGE: Final = f"""
         revision = revision + 1, error = NULL
     WHERE name = ?1
 """
-
-
-class _Runs:
-    """The rows of tasks that are due, before they are written."""
-
-    def __init__(self, now: float) -> None:
-        self.now = now
-        self.rows: list[tuple[Any, ...]] = []
-        self.ready: Counter[str] = Counter()
-        """How many of them each queue gets; what waits for an earlier run is not among them."""
-
-    def add(self, name: str, due_at: float, task: NewTask) -> None:
-        """Write `task` for the instant `due_at` of the entry `name`."""
-        self.rows.append((*task, self.now, first_state(task, self.now), name, due_at))
-        if task.after is None:
-            self.ready[task.queue] += 1
 
 
 class Schedules(Releasing):
@@ -167,24 +151,43 @@ class Schedules(Releasing):
         """Enqueue the tasks of due entries and say when each is due next."""
         now, moves = clock.now(), Moves()
         with self._database.write(self._durability) as connection:
-            # Read once and written at the end of one transaction: nobody else can move an entry in between.
-            current = {row[0]: row[1:] for row in fetch(connection, self._CURRENT, (_names(firings),))}
-            runs = _Runs(now)
-            fired: list[tuple[Firing, list[str]]] = []
-            for firing in firings:
-                revision, instant, overlap = current.pop(firing.name, _GONE)
-                if (revision, instant) == (firing.revision, firing.instant):
-                    fired.append((firing, self._start_runs(connection, firing, overlap, runs)))
-            refused = self._insert_runs(connection, runs)
-            stamped = [task for firing, _ in fired for _, task in firing.tasks if task.stamps is not None]
+            mine, others = self._mine(connection, firings)
+            rows = [
+                (*task, now, first_state(task, now), firing.name, due_at)
+                for firing in mine
+                for due_at, task in firing.tasks
+            ]
+            refused = self._insert_runs(connection, rows, moves)
+            outcomes = [_fired(firing, [task.id for _, task in firing.tasks], refused) for firing in mine]
+            for firing, overlap in others:
+                outcomes.append(_fired(firing, self._start_apart(connection, firing, overlap, now, moves)))
+            fired = [*mine, *(firing for firing, _ in others)]
+            stamped = [task for firing in fired for _, task in firing.tasks if task.stamps is not None]
             self._check_stamps(connection, stamped, now, moves)
-            outcomes = [_fired(firing, ids, refused) for firing, ids in fired]
-            moved = (_moved(firing, outcome) for (firing, _), outcome in zip(fired, outcomes, strict=True))
-            connection.executemany(self._MOVE_ON, moved)
-            moves.fresh.update(runs.ready)
+            connection.executemany(self._MOVE_ON, map(_moved, fired, outcomes))
             slots = self._slots_for(connection, moves)
         self._wake(moves, slots)
         return outcomes
+
+    def _mine(
+        self, connection: apsw.Connection, firings: Sequence[Firing]
+    ) -> tuple[list[Firing], list[tuple[Firing, str]]]:
+        """Those whose entry is where the scheduler saw it; apart, with their rule, those whose runs do not overlap.
+
+        Read once, and written at the end of the same transaction: nobody else can move an entry in between.
+        """
+        names = json.dumps([firing.name for firing in firings])
+        current = {name: rest for name, *rest in fetch(connection, self._CURRENT, (names,))}
+        mine, others = [], []
+        for firing in firings:
+            revision, instant, overlap = current.pop(firing.name, _GONE)
+            if revision != firing.revision or instant != firing.instant:
+                continue
+            if overlap == "allow":
+                mine.append(firing)
+            else:
+                others.append((firing, overlap))
+        return mine, others
 
     # An instant that has its row is never run again, even if an entry of that name was removed and added.
     _INSERT_RUN = (
@@ -199,12 +202,10 @@ class Schedules(Releasing):
     """
     _LEAD_ON = f"UPDATE litequeue_tasks SET ties = ties | {LEADS | QUEUED} WHERE id = ?"
 
-    def _start_runs(self, connection: apsw.Connection, firing: Firing, overlap: str, runs: _Runs) -> list[str]:
-        """Have the tasks of a firing written, but for those that overlap; their ids."""
-        if overlap == "allow":
-            for due_at, task in firing.tasks:
-                runs.add(firing.name, due_at, task)
-            return [task.id for _, task in firing.tasks]
+    def _start_apart(
+        self, connection: apsw.Connection, firing: Firing, overlap: str, now: float, moves: Moves
+    ) -> list[str]:
+        """Write the tasks of a firing one by one, but for those that are to be skipped; their ids."""
         ids = []
         for due_at, task in firing.tasks:
             before = connection.execute(self._UNFINISHED, (firing.name,)).get
@@ -213,23 +214,20 @@ class Schedules(Releasing):
             if before is not None:
                 connection.execute(self._LEAD_ON, (before,))
                 task = task._replace(after=before, edge=QUEUE)
-            one = _Runs(runs.now)
-            one.add(firing.name, due_at, task)
-            if not self._insert_runs(connection, one):
-                runs.ready += one.ready
+            row = (*task, now, first_state(task, now), firing.name, due_at)
+            if not self._insert_runs(connection, [row], moves):
                 ids.append(task.id)
         return ids
 
-    def _insert_runs(self, connection: apsw.Connection, runs: _Runs) -> set[str]:
-        """Write the tasks; the ids of those whose instant has a task already."""
-        if not runs.rows:
-            return set()
+    def _insert_runs(self, connection: apsw.Connection, rows: list[tuple[Any, ...]], moves: Moves) -> set[str]:
+        """Write tasks; the ids of those whose instant has a task already."""
+        refused: set[str] = set()
         before = connection.total_changes()
-        connection.executemany(self._INSERT_RUN, runs.rows)
-        if connection.total_changes() - before == len(runs.rows):
-            return set()
-        refused = {row[0] for row in runs.rows if connection.execute(self._HAS_RUN, row[-2:]).get != row[0]}
-        runs.ready.subtract(row[_QUEUE_COLUMN - 1] for row in runs.rows if row[0] in refused)
+        connection.executemany(self._INSERT_RUN, rows)
+        if connection.total_changes() - before != len(rows):
+            refused = {row[0] for row in rows if connection.execute(self._HAS_RUN, row[-2:]).get != row[0]}
+            rows = [row for row in rows if row[0] not in refused]
+        moves.fresh.update(row[_QUEUE_COLUMN - 1] for row in rows if row[_WIDTH + 1] != WAITING)
         return refused
 
     # Waking
@@ -243,14 +241,10 @@ class Schedules(Releasing):
         self._sender.send_all(ports)
 
 
-def _names(firings: Sequence[Firing]) -> str:
-    return json.dumps([firing.name for firing in firings])
-
-
-def _fired(firing: Firing, ids: list[str], refused: set[str]) -> Fired:
+def _fired(firing: Firing, ids: list[str], refused: Collection[str] = ()) -> Fired:
     """What became of a firing that was this scheduler's to make."""
-    started = tuple(task_id for task_id in ids if task_id not in refused) if refused else tuple(ids)
-    return Fired(firing.name, started, len(firing.tasks) - len(started))
+    started = [task_id for task_id in ids if task_id not in refused] if refused else ids
+    return Fired(firing.name, tuple(started), len(firing.tasks) - len(started))
 
 
 def _moved(firing: Firing, fired: Fired) -> tuple[Any, ...]:
