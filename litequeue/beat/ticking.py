@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import logging
 import socket
+import time
 from itertools import count
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -34,6 +35,12 @@ TURN: Final = 5_000
 """The tasks of one turn, about: only after it the next instants are found."""
 AHEAD: Final = 1.0
 """Seconds before an instant at which its tasks are made ready."""
+MANY: Final = 100
+"""Tasks fired in one turn after which the store is told to tidy up,"""
+ROOM: Final = 0.1
+"""if there are so many seconds until the next."""
+FINE: Final = 0.002
+"""Seconds before an instant from which on it is slept to the point: waiting for a socket counts whole milliseconds."""
 TIGHT: Final = 0.005
 """Seconds before an instant at which nothing more is made ready for later ones."""
 CLOCK_CHECK: Final = 1.0
@@ -64,12 +71,12 @@ class Ticking:
         self._channel = store.open_channel()
         self._holder = 0
         self._plans: dict[str, Plan] = {}
-        self._broken: dict[str, tuple[int, str]] = {}
-        """Revision and schedule of the entries that cannot be read here."""
+        self._broken: dict[str, tuple[object, ...]] = {}
+        """The entries that cannot be read here, as they are."""
         self._heap: list[tuple[float, int, Plan]] = []
         self._order = count()
         self._stale = True
-        self._look_at = 0.0
+        self._look_at = clock.monotonic() + look_interval
         self._offset = clock.now() - clock.monotonic()
 
     # The life of a scheduler
@@ -108,18 +115,29 @@ class Ticking:
 
     def tick(self) -> float:
         """Fire what is due; returns the seconds until there is something to do again."""
-        if self._stale or clock.monotonic() >= self._look_at:
+        if clock.monotonic() >= self._look_at:
+            self._look_at = clock.monotonic() + self._look_interval
+            self._stay_registered()
             self._load()
-        self._fire_due()
+        elif self._stale:
+            self._load()
+        fired = self._fire_due()
         self._prepare()
-        return self._pause()
+        pause = self._pause()
+        if fired >= MANY and pause > ROOM:
+            self._store.tidy()
+            pause = self._pause()
+        return pause
 
     def wait(self, seconds: float, interrupt: socket.socket | None = None) -> None:
         """Sleep, until an entry changes, the clock jumps, or `interrupt` can be read."""
         deadline = clock.monotonic() + seconds
         while (left := deadline - clock.monotonic()) > 0:
+            if left <= FINE:
+                time.sleep(left)
+                return
             began = clock.monotonic()
-            slept = min(left, CLOCK_CHECK)
+            slept = min(left - FINE / 2, CLOCK_CHECK)
             if self._store.wait_for_work(self._channel, slept, interrupt):
                 self._stale = True
                 while self._store.wait_for_work(self._channel, 0):
@@ -150,8 +168,6 @@ class Ticking:
     def _load(self) -> None:
         entries = self._store.schedules()
         self._stale = False
-        self._look_at = clock.monotonic() + self._look_interval
-        self._stay_registered()
         found = {entry.name for entry in entries}
         for name in self._plans.keys() - found:
             del self._plans[name]
@@ -164,12 +180,11 @@ class Ticking:
 
     def _take(self, entry: Entry) -> None:
         """Plan an entry as the file has it."""
-        plan = self._plans.get(entry.name)
-        if plan is not None and plan.entry.revision == entry.revision and plan.entry.schedule == entry.schedule:
-            if plan.entry.next_instant != entry.next_instant or plan.entry.enabled != entry.enabled:
+        plan, known = self._plans.get(entry.name), _what_it_is(entry)
+        if plan is not None and _what_it_is(plan.entry) == known:
+            if plan.entry.next_instant != entry.next_instant:
                 plan.move_to(entry)
             return
-        known = (entry.revision, entry.schedule)
         if self._broken.get(entry.name) == known:
             return
         self._plans.pop(entry.name, None)
@@ -199,9 +214,13 @@ class Ticking:
 
     # Firing
 
-    def _fire_due(self) -> None:
+    def _fire_due(self) -> int:
+        """Fire what is due; about how many tasks that were."""
+        tasks = 0
         while due := self._collect_due():
             self._fire(due)
+            tasks += len(due)
+        return tasks
 
     def _collect_due(self) -> list[Due]:
         """What is due now, longest due first; so much that it is written in some hundredths of a second."""
@@ -266,7 +285,7 @@ class Ticking:
                 return [fired for one in due for fired in self._write([one])]
             plan = due[0][0]
             self._plans.pop(plan.entry.name, None)
-            self._broken[plan.entry.name] = (plan.entry.revision, plan.entry.schedule)
+            self._broken[plan.entry.name] = _what_it_is(plan.entry)
             self._mark(plan.entry, error)
             return []
 
@@ -309,6 +328,15 @@ class Ticking:
             until = self._heap[0][0] - clock.now()
             pause = min(pause, until - AHEAD if until > AHEAD else until)
         return max(pause, 0.0)
+
+
+_CHANGES: Final = Entry._fields.index("next_instant")
+"""The fields before this one change with the revision, those after it with each firing."""
+
+
+def _what_it_is(entry: Entry) -> tuple[object, ...]:
+    """All of an entry but what its firings change."""
+    return entry.revision, *entry[:_CHANGES]
 
 
 def _slices(due: Sequence[Due]) -> Iterator[Sequence[Due]]:

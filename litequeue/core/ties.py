@@ -33,6 +33,8 @@ ERRBACKS: Final = 8
 """It has error callbacks."""
 QUEUED: Final = 16
 """Another run of its schedule's entry waits for its end, however that comes."""
+APART: Final = 32
+"""It is a run of an entry whose runs do not overlap: until it has ended, the entry's next run looks for it."""
 
 # What of a task is not known before it fails, or is the same for every error callback.
 _NOT_KEPT: Final = frozenset({"id", "root_id", "parent_id", "after", "edge", "group_id", "group_index", "ties"})

@@ -309,6 +309,9 @@ class Scheduler(Protocol):
         answer, and nothing of it is written.
         """
 
+    def tidy(self) -> None:
+        """Do now what would otherwise fall to some later commit; called after much was fired, while nothing is due."""
+
 
 class Store(Enqueuer, Viewer, Claimer, Supervisor, Scheduler, Protocol):
     """One open queue; safe to use from every thread of the process that opened it."""

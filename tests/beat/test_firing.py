@@ -145,6 +145,21 @@ class TestManySchedulers:
         assert record is not None
         assert record.payload == "[[2],{}]"
 
+    def test_an_entry_that_was_removed_and_added_is_another_one(
+        self, app: LiteQueue, wall: Clock, scheduler: Start, runs: Runs
+    ) -> None:
+        app.schedules.add("e", "proj.add", "0 13 * * *", args=(1,))
+        knows, does_not_know = scheduler(), scheduler()
+        wall.moment = NOON + HOUR - 0.5
+        does_not_know.tick()
+        app.schedules.remove("e")
+        app.schedules.add("e", "proj.add", "0 13 * * *", args=(2,))
+        wall.forward(0.5)
+        does_not_know.tick()  # finds out, and fires what is there now
+        knows.look()
+        knows.tick()
+        assert [app.store.task(run.id).payload for run in runs("e")] == ["[[2],{}]"]  # type: ignore[union-attr]
+
     def test_an_entry_that_was_disabled_or_removed_is_not_fired_by_who_does_not_know(
         self, app: LiteQueue, wall: Clock, scheduler: Start, instants: Instants
     ) -> None:
@@ -365,6 +380,34 @@ class TestOverlap:
         assert (second.after, third.after) == (first.id, second.id)
         app.store.revoke([first.id])  # whatever becomes of it, the next one has its turn
         assert self._states(runs) == ["revoked", "ready", "waiting"]
+
+    @pytest.mark.parametrize("by", ["program", "code"])
+    def test_a_new_rule_holds_for_the_runs_that_are_under_way(
+        self, by: str, app: LiteQueue, wall: Clock, scheduler: Start, runs: Runs
+    ) -> None:
+        def declare(overlap: str) -> None:
+            fields = {"task": "proj.add", "schedule": 10.0, "overlap": overlap}
+            app.conf.beat_schedule = {"e": fields} if by == "code" else {}
+            app.schedules.sync()
+            if by == "program" and overlap == "allow":
+                app.schedules.add("e", **fields)
+            elif by == "program":
+                app.schedules.update("e", overlap=overlap)
+
+        declare("allow")
+        beat = scheduler()
+        self._three(wall, beat)
+        declare("skip")
+        beat.look()
+        self._three(wall, beat)
+        assert self._states(runs) == ["ready"] * 3
+        app.store.revoke([runs("e")[2].id, runs("e")[0].id])
+        declare("queue")
+        beat.look()
+        wall.forward(10)
+        beat.tick()
+        assert self._states(runs) == ["revoked", "ready", "revoked", "waiting"]
+        assert runs("e")[3].after == runs("e")[1].id
 
     def test_queue_catches_up_in_order(self, app: LiteQueue, wall: Clock, scheduler: Start, runs: Runs) -> None:
         app.schedules.add("e", "proj.add", 10.0, overlap="queue", catchup="all")

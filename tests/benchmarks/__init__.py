@@ -5,6 +5,6 @@ makes the same row changes with json and a generated id, or a bare process pool.
 says more than either: machines and their moods differ.
 
 `figures.py` lists them, one function each; `canvases.py` and `beat.py` have those of canvases and schedules;
-`machinery.py` starts workers and files; `ceiling.py` has the bare loops; `peers/` the same work done by Celery, Huey and
-Dramatiq where they are installed.
+`machinery.py` starts workers and files; `ceiling.py` has the bare loops; `peers/` the same work done by Celery, Huey
+and Dramatiq where they are installed.
 """

@@ -47,7 +47,7 @@ RULES = {
     """,
     "a failure keeps its error, or the id of the task that it failed with": """
         SELECT id FROM litequeue_tasks WHERE state IN ('failed', 'revoked') AND (
-            result IS NULL OR result_serializer IS NULL OR result_serializer NOT IN ('error', 'upstream'))
+            (result IS NULL AND NOT ignore_result) OR result_serializer NOT IN ('error', 'upstream'))
     """,
     "a scheduled row has a time": "SELECT id FROM litequeue_tasks WHERE state = 'scheduled' AND run_at IS NULL",
     "deaths are attempts": "SELECT id FROM litequeue_tasks WHERE deaths > attempt OR deaths < 0",

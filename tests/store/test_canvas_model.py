@@ -227,7 +227,9 @@ class CanvasMachine(RuleBasedStateMachine):
     @rule(
         data=st.data(),
         hows=st.lists(
-            st.sampled_from(["succeed"] * 6 + ["fail", "fail", "ignore", "retry", "requeue", "other arguments", "late"]),
+            st.sampled_from(
+                ["succeed"] * 6 + ["fail", "fail", "ignore", "retry", "requeue", "other arguments", "late"]
+            ),
             min_size=1,
             max_size=4,
         ),
@@ -263,7 +265,7 @@ class CanvasMachine(RuleBasedStateMachine):
                 return Outcome(claimed, state.READY, now, error, rerun=Rerun(retries=claimed.retries + 1))
             case "requeue":
                 return Outcome(claimed, state.READY, now, error, rerun=Rerun())
-            case "other arguments":
+            case "new arguments":
                 payload = Encoded("[[1], {}]", "json")
                 return Outcome(claimed, state.READY, now, error, rerun=Rerun(retries=1, payload=payload))
             case "late":

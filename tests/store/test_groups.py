@@ -8,7 +8,7 @@ import random
 import pytest
 
 from litequeue.core import clock, state
-from litequeue.core.records import NewGroup, NewTask
+from litequeue.core.records import Graft, NewGroup, NewTask
 from litequeue.core.ties import LINK
 from tests.store.conftest import ERROR, Driver, fail, new_group, succeed, with_errbacks
 
@@ -249,6 +249,78 @@ def test_a_failure_before_a_group_ends_all_of_it(driver: Driver) -> None:
     driver.hand().fail(head)
     assert driver.store.counts() == {"celery": {state.FAILED: 6}}
     assert driver.remaining(group) == 0
+
+
+def chord_after_a_step(driver: Driver, tolerant: int = 0) -> tuple[NewTask, list[NewTask], NewTask, NewTask]:
+    """A step; a chord over a task and a group of two; a last step. Every task has an error callback."""
+    head = driver.new()
+    outer = new_group(2, after=head.id, tolerant=tolerant)
+    inner = new_group(2, after=head.id, group_id=outer.id, group_index=1)
+    parts = [driver.member(outer, 0), driver.member(inner, 0), driver.member(inner, 1)]
+    parts = [part._replace(after=head.id, edge="then", takes_input=1) for part in parts]
+    body = driver.then(outer)
+    last = driver.then(body)
+    driver.write(outer, inner, *(with_errbacks(task, driver.new("eb")) for task in (head, *parts, body, last)))
+    return head, parts, body, last
+
+
+@pytest.mark.parametrize("tolerant", [0, 1])
+@pytest.mark.parametrize("how", ["fail", "ignore", "revoke", "lost", "stop"])
+def test_what_ends_before_a_chord_began_ends_all_of_it_as_it_ended(driver: Driver, how: str, tolerant: int) -> None:
+    """The body too, which has not failed by itself: it is not told by a ChordError, and fires nothing."""
+    head, parts, body, last = chord_after_a_step(driver, tolerant)
+    hand = driver.hand()
+    if how == "revoke":
+        assert len(driver.store.revoke([head.id])) == 6
+    elif how == "lost":
+        hand.take(head)
+        driver.store.bury(hand.claimant.holder, "killed", 1)
+    elif how == "stop":
+        hand.settle(succeed(hand.take(head))._replace(graft=Graft(stop=("then",))))
+    else:
+        getattr(hand, how)(head)
+    driver.check()
+    ended = {"fail": state.FAILED, "lost": state.FAILED, "revoke": state.REVOKED}.get(how, state.IGNORED)
+    for task in (*parts, body, last):
+        record = driver.row(task.id)
+        assert record.state == ended
+        assert record.result == (None if ended == state.IGNORED else head.id)
+    fired = len(driver.store.followers(head.id)) - 3
+    assert fired == (how in ("fail", "lost"))
+    assert sum(sum(states.values()) for states in driver.store.counts().values()) == 6 + fired
+    assert driver.hand().claim() == []
+
+
+def test_a_chord_after_a_step_that_succeeded_fails_by_itself(driver: Driver) -> None:
+    head, parts, body, last = chord_after_a_step(driver)
+    hand = driver.hand()
+    hand.succeed(head)
+    hand.fail(parts[1])
+    hand.succeed(parts[0], parts[2])
+    assert json.loads(str(driver.row(body.id).result))["type"] == "ChordError"
+    assert driver.row(last.id).result == body.id
+    assert [record.edge for record in driver.store.followers(body.id)] == ["then", "error"]
+
+
+def test_a_chord_behind_another_ends_with_it(driver: Driver) -> None:
+    """A group after a group: what is behind it has no value to take."""
+    members, group, _ = driver.chord(1)
+    second = new_group(2, after=group.id)
+    parts = [driver.member(second, n)._replace(after=group.id, edge="body", takes_input=1) for n in range(2)]
+    body = driver.then(second)
+    driver.write(*members, group, second, *parts, body)
+    driver.hand().fail(members[0])
+    assert {driver.state(task.id) for task in (*members, *parts, body)} == {state.FAILED}
+
+
+def test_a_chord_of_which_a_member_was_revoked_before_it_began_still_begins(driver: Driver) -> None:
+    head, parts, body, _ = chord_after_a_step(driver, tolerant=1)
+    driver.store.revoke([parts[0].id])
+    driver.check()
+    hand = driver.hand()
+    hand.succeed(head)
+    hand.succeed(parts[1], parts[2])
+    assert hand.inputs(body) == ["TaskRevokedError", [3, 3]]
 
 
 def test_an_ignored_member_is_no_failure_and_has_no_value(driver: Driver) -> None:

@@ -29,6 +29,7 @@ FULL_SCANS = {
     "_ENTRIES": "asked for all entries",
     "_OWNED": "a row an entry, once for each start of an app",
     "_SCHEDULERS": "a row a process",
+    "_MARK_APART": "looks at all tasks when an entry's runs are not to overlap any more",
 }
 SMALL = ("SCAN json_each", "SCAN CONSTANT ROW", "SCAN up", "SCAN down", "SCAN part", "SCAN (subquery")
 """What is no table: the values that are bound, and the nodes that a walk along the canvas has reached."""

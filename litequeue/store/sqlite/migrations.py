@@ -66,7 +66,7 @@ def _add_schedules(connection: apsw.Connection) -> None:
         ALTER TABLE litequeue_tasks ADD COLUMN due_at REAL;
         CREATE UNIQUE INDEX litequeue_tasks_runs ON litequeue_tasks (due_at, schedule) WHERE schedule IS NOT NULL;
         CREATE INDEX litequeue_tasks_unfinished_runs ON litequeue_tasks (schedule, seq)
-            WHERE schedule IS NOT NULL AND state IN ('waiting', 'scheduled', 'ready', 'running');
+            WHERE ties & 32 AND state IN ('waiting', 'scheduled', 'ready', 'running');
         CREATE TABLE litequeue_schedules (
             name TEXT NOT NULL PRIMARY KEY, schedule TEXT NOT NULL, call TEXT NOT NULL, owner TEXT,
             enabled INTEGER NOT NULL, timezone TEXT, catchup TEXT NOT NULL, catchup_window REAL, overlap TEXT NOT NULL,

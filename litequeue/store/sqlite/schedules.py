@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import apsw
@@ -15,7 +16,7 @@ import apsw
 from litequeue.core import clock
 from litequeue.core.records import Entry, Fired, Firing, NewEntry, NewTask, Synchronised
 from litequeue.core.state import WAITING
-from litequeue.core.ties import LEADS, QUEUE, QUEUED
+from litequeue.core.ties import APART, LEADS, QUEUE, QUEUED
 from litequeue.store.sqlite.engine import fetch
 from litequeue.store.sqlite.release import Moves, Releasing, first_state
 
@@ -68,8 +69,10 @@ class Schedules(Releasing):
 
     # Changing
 
+    # An entry that was removed and added is another one, also for a scheduler that has not heard of it yet.
     _ADD_ENTRY = f"""
-        INSERT INTO litequeue_schedules ({", ".join(_NEW)}) VALUES ({", ".join("?" * len(_NEW))})
+        INSERT INTO litequeue_schedules ({", ".join(_NEW)}, revision)
+        VALUES ({", ".join("?" * len(_NEW))}, abs(random() % 1000000000))
         ON CONFLICT (name) DO NOTHING
     """
     _CHANGE_ENTRY = _CHANGE
@@ -81,11 +84,23 @@ class Schedules(Releasing):
             if revision is None:
                 connection.execute(self._ADD_ENTRY, entry)
             else:
+                self._mark_apart(connection, entry)
                 connection.execute(self._CHANGE_ENTRY_AT, (*entry, revision))
             changed = connection.changes() > 0
             ports = self._scheduler_ports(connection)
         self._wake_schedulers(ports)
         return changed
+
+    _OVERLAPPING = "SELECT 1 FROM litequeue_schedules WHERE name = ? AND overlap = 'allow'"
+    _MARK_APART = f"""
+        UPDATE litequeue_tasks SET ties = ties | {APART}
+        WHERE schedule = ? AND state IN ('waiting', 'scheduled', 'ready', 'running')
+    """
+
+    def _mark_apart(self, connection: apsw.Connection, entry: NewEntry) -> None:
+        """Where runs are not to overlap any more, those that are under way count: found by looking at all tasks."""
+        if entry.overlap != "allow" and connection.execute(self._OVERLAPPING, (entry.name,)).get:
+            connection.execute(self._MARK_APART, (entry.name,))
 
     _ENABLE_ENTRY = """
         UPDATE litequeue_schedules
@@ -125,6 +140,7 @@ class Schedules(Releasing):
                     if connection.changes():
                         added.append(name)
                 elif _differs(known, entry):
+                    self._mark_apart(connection, entry)
                     connection.execute(self._CHANGE_ENTRY, _kept_timing(known, entry))
                     changed.append(name)
             removed = sorted(owned.keys() - wanted.keys())
@@ -198,7 +214,8 @@ class Schedules(Releasing):
     _HAS_RUN = "SELECT id FROM litequeue_tasks WHERE schedule = ? AND due_at = ?"
     _UNFINISHED = """
         SELECT id FROM litequeue_tasks
-        WHERE schedule = ? AND state IN ('waiting', 'scheduled', 'ready', 'running') ORDER BY seq DESC LIMIT 1
+        WHERE schedule = ? AND ties & 32 AND state IN ('waiting', 'scheduled', 'ready', 'running')
+        ORDER BY seq DESC LIMIT 1
     """
     _LEAD_ON = f"UPDATE litequeue_tasks SET ties = ties | {LEADS | QUEUED} WHERE id = ?"
 
@@ -214,6 +231,7 @@ class Schedules(Releasing):
             if before is not None:
                 connection.execute(self._LEAD_ON, (before,))
                 task = task._replace(after=before, edge=QUEUE)
+            task = task._replace(ties=task.ties | APART)
             row = (*task, now, first_state(task, now), firing.name, due_at)
             if not self._insert_runs(connection, [row], moves):
                 ids.append(task.id)
@@ -229,6 +247,12 @@ class Schedules(Releasing):
             rows = [row for row in rows if row[0] not in refused]
         moves.fresh.update(row[_QUEUE_COLUMN - 1] for row in rows if row[_WIDTH + 1] != WAITING)
         return refused
+
+    def tidy(self) -> None:
+        """Copy what was committed out of the log, so that no commit at the next instant has to."""
+        if not self._database.memory:
+            with self._database.read() as connection, suppress(apsw.Error):  # somebody else does it just now
+                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
     # Waking
 

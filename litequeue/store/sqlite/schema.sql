@@ -94,9 +94,9 @@ CREATE INDEX litequeue_tasks_told ON litequeue_tasks (result) WHERE result_seria
 CREATE INDEX litequeue_tasks_group ON litequeue_tasks (group_id, group_index) WHERE group_id IS NOT NULL;
 -- fire: an instant of an entry is one row; by the instant first, so that the index grows at its end
 CREATE UNIQUE INDEX litequeue_tasks_runs ON litequeue_tasks (due_at, schedule) WHERE schedule IS NOT NULL;
--- fire: the runs that have not ended
+-- fire: the runs that have not ended, of entries whose runs do not overlap
 CREATE INDEX litequeue_tasks_unfinished_runs ON litequeue_tasks (schedule, seq)
-    WHERE schedule IS NOT NULL AND state IN ('waiting', 'scheduled', 'ready', 'running');
+    WHERE ties & 32 AND state IN ('waiting', 'scheduled', 'ready', 'running');
 
 -- Groups count their members that have not ended; when none is left, what waits for the group is released.
 CREATE TABLE litequeue_groups (

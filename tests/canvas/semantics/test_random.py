@@ -35,7 +35,7 @@ from tests.canvas.semantics.evaluator import Evaluator, Expected, Failure, Node,
 ASKED = int(os.environ.get("LITEQUEUE_CANVASES", "0"))
 EXAMPLES = ASKED or 200
 PATIENCE = 5.0
-"""Seconds without any change in the file until a canvas that has not ended is stuck."""
+"""Seconds in which nothing runs and nothing could, until a canvas that has not ended is stuck."""
 SHRINKING = 20.0
 """Seconds to make a failing example smaller."""
 
@@ -192,12 +192,19 @@ def send(app: Any, drawn: list[Node], prefix: str) -> list[Any]:
 def finish(app: Any) -> None:
     """Wait until nothing is left to do. What is stuck is taken out of the file, so that it is not the next one's."""
     seen, moved_at = app.store.changes(), time.monotonic()
-    while left := [s for states in app.store.counts().values() for s in states if s not in TERMINAL]:
-        if time.monotonic() > moved_at + PATIENCE:
+    while True:
+        if app.store.busy(("celery",), app.tasks):
+            moved_at = time.monotonic()
+        elif not is_open(counts := app.store.counts()):  # which reads the whole file
+            return
+        elif time.monotonic() > moved_at + PATIENCE:
             app.store.purge()
-            raise AssertionError(f"a canvas is stuck: it has tasks that are {', '.join(sorted(set(left)))}")
-        before, seen = seen, app.store.wait_for_change(seen, 0.05)
-        moved_at = moved_at if seen == before else time.monotonic()
+            raise AssertionError(f"a canvas is stuck: {counts}")
+        seen = app.store.wait_for_change(seen, 0.05)
+
+
+def is_open(counts: dict[str, dict[str, int]]) -> bool:
+    return any(state not in TERMINAL for states in counts.values() for state in states)
 
 
 def look(prefix: str) -> Seen:
