@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from litequeue import LiteQueue
 from tests.worker.conftest import lines, wait_until
 from tests.worker.exercise import add, hog, quick, slow_at_times, wait_for
 
@@ -66,3 +67,20 @@ def test_a_task_that_never_lets_go_of_the_interpreter_keeps_nobody_waiting(
         others = time.monotonic() - started
         results[3].get(timeout=60)
         assert others < (time.monotonic() - started) / 2
+
+
+def test_a_slot_that_is_stopped_with_a_batch_before_it_gives_the_batch_back(tmp_path: Path) -> None:
+    """Stopped between the claim of many and the start of the first, it must not look for tickets that are drawn."""
+    app = LiteQueue("stopped", broker=str(tmp_path / "queue.db"), durability="normal", set_as_current=False)
+
+    @app.task
+    def noop() -> None:
+        pass
+
+    for _ in range(5):
+        worker = app.start_worker(pool="threads", concurrency=4)
+        app.enqueue_many([noop.s() for _ in range(300)])[50].get(timeout=20)
+        assert worker.stop(timeout=10)
+    counts = app.store.counts()["celery"]
+    assert set(counts) <= {"ready", "succeeded"}, counts
+    app.close()

@@ -239,6 +239,8 @@ class Outcome:
     """The ids that a ChordError may name."""
     more: tuple[Node, ...] = ()
     """What was added to the chord."""
+    stopped: Stopped | None = None
+    """Why a group never began; what follows it ends for the same reason."""
 
 
 @dataclass(frozen=True)
@@ -407,7 +409,8 @@ class Evaluator:
         values = [outcome.value for outcome in outcomes]
         causes = frozenset().union(*(each.causes for each in outcomes))
         bad = any(each.state in (FAILURE, REVOKED) for each in outcomes)
-        return Outcome(FAILURE if bad else SUCCESS, values, causes=causes if bad else frozenset())
+        stopped = flow if isinstance(flow, Stopped) and not _all_detached(members) else None
+        return Outcome(FAILURE if bad else SUCCESS, values, causes=causes if bad else frozenset(), stopped=stopped)
 
     def chord(self, chord: Chord, flow: Flow, row_id: str | None) -> Outcome:
         header = self.group(chord.header, flow)
@@ -431,6 +434,8 @@ def _after_task(outcome: Outcome) -> Flow:
 
 def _after(step: Node, outcome: Outcome) -> Flow:
     """What a node gives to the next."""
+    if outcome.stopped is not None:
+        return outcome.stopped
     if outcome.state != SUCCESS and ends_in_group(step):
         return Broken(outcome.causes)
     return _after_task(outcome)
