@@ -557,30 +557,30 @@ _needed(
     {},
     "mapping",
     "",
-    "The entries of the schedule that the code declares: name -> a dict with `task`, `schedule` and the other fields of "
-    "an entry. A worker or `litequeue beat` brings them into the file when it starts.",
+    "The entries of the schedule that the code declares: name -> a dict with `task`, `schedule` and the other fields "
+    "of an entry. A worker or `litequeue beat` brings them into the file when it starts.",
 )
 _needed(
     "beat_cron_starting_deadline",
     None,
     "positive",
     "seconds",
-    "The `catchup_window` of `crontab` entries that name none: an instant missed by more is skipped. None: however late.",
+    "The `catchup_window` of `crontab` entries that name none: what was missed by more is skipped. None: nothing is.",
 )
 _nice(
     "beat_max_loop_interval",
     0,
     "number",
     "seconds",
-    "The longest sleep of a scheduler between two looks at the file, which it needs only where no wake-up arrives. 0: 60.",
+    "The longest sleep of a scheduler between two looks at the file, needed only where no wake-up arrives. 0: 60.",
 )
 _nice(
     "beat_scheduler",
     None,
     "any",
     "",
-    "The scheduler class, or its dotted name. None: the one whose entries are rows of the file. With another one workers "
-    "fire no entries, unless started with `-B`.",
+    "The scheduler class, or its dotted name. None: the one whose entries are rows of the file. With another one "
+    "workers fire no entries, unless started with `-B`.",
 )
 
 _section("Signed payloads")

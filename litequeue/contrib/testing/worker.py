@@ -33,8 +33,8 @@ def start_worker(
 ) -> Iterator[Worker]:
     """A worker for `app`, ready at the beginning of the block and stopped, warm, at its end.
 
-    The app is made the current and the default one. Entries of its schedule are not fired, unless `beat=True`. `ping_task_timeout` and `shutdown_timeout` are in seconds;
-    RuntimeError: the worker did not stop in its time.
+    The app is made the current and the default one. Entries of its schedule are not fired, unless `beat=True`.
+    `ping_task_timeout` and `shutdown_timeout` are in seconds; RuntimeError: the worker did not stop in its time.
     """
     from litequeue.app.embedded import start_worker as start
     from litequeue.result.joining import allow_join_result
