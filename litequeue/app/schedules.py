@@ -27,7 +27,6 @@ from litequeue.core.ties import ERRBACKS, read_errbacks, write_errbacks
 from litequeue.exceptions import ImproperlyConfigured, LiteQueueError, NotRegistered
 from litequeue.schedules.crontabs import crontab
 from litequeue.schedules.errors import ScheduleError
-from litequeue.schedules.zonenames import find_zone
 
 if TYPE_CHECKING:
     from litequeue.app.base import LiteQueue
@@ -136,9 +135,14 @@ class Schedules:
                 return self.get(name)
         raise EntryExists(f"entry {name!r} is being changed by others all the time; nothing was changed")
 
-    def remove(self, name: str) -> None:
-        """Delete the entry; tasks that it has enqueued stay. Errors as in `update`."""
-        _refuse_declared(self._entry(name), "remove it there, or disable it here")
+    def remove(self, name: str, force: bool = False) -> None:
+        """Delete the entry; tasks that it has enqueued stay. Errors as in `update`.
+
+        With `force` also one that code declares: what that code declares then comes back when it starts again.
+        """
+        entry = self._entry(name)
+        if not force:
+            _refuse_declared(entry, "remove it there, disable it here, or, if that code is gone, remove it by force")
         if not self._app.store.remove_schedule(name):
             self._entry(name)
 
@@ -173,7 +177,7 @@ class Schedules:
         """The row of `entry` with `changes`."""
         now = clock.now()
         new = entries.as_new(entry)
-        timing = self._timing(_said(entry) | {n: v for n, v in changes.items() if n in TIMING_FIELDS})
+        timing = self._timing(_said(entry, changes))
         rules = {name: getattr(entry, name) for name in entries.RULE_FIELDS} | dict(changes)
         new = new._replace(**timing.columns(), **entries.rules(rules, timing.rule.polled))
         if any(name in changes for name in CALL_FIELDS):
@@ -186,6 +190,8 @@ class Schedules:
         return entries.with_next(new, entry.next_instant)
 
     def _changed_call(self, entry: Entry, changes: Mapping[str, Any]) -> str:
+        if {"task", "args", "kwargs"} <= changes.keys():  # then nothing is kept, and the old one need not be readable
+            return self._call(entry.name, *map(changes.get, CALL_FIELDS))
         [task] = read_errbacks(entry.call)
         args, kwargs = self._app.codec.decode_call(task.payload, task.serializer, task.compression)
         args, kwargs = changes.get("args", args), changes.get("kwargs", kwargs)
@@ -385,15 +391,16 @@ def _fields_of(given: Any) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name != "name"}
 
 
-def _said(entry: Entry) -> dict[str, Any]:
-    """The fields of an entry's timing, as they would be given."""
-    rule = read_schedule(entry.schedule)
-    return {
-        "schedule": rule,
-        "timezone": None if rule.timezone is not None else find_zone(entry.timezone or "UTC"),
-        "start": entry.start_at,
-        "end": entry.end_at,
-    }
+def _said(entry: Entry, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an entry's timing with `changes`, as they would be given."""
+    said: dict[str, Any] = {"timezone": entry.timezone, "start": entry.start_at, "end": entry.end_at}
+    if "schedule" not in changes:  # else the old one may be what cannot be read
+        said["schedule"] = rule = read_schedule(entry.schedule)
+        if rule.timezone is not None:
+            said["timezone"] = None
+    elif getattr(changes["schedule"], "timezone", None) is not None:
+        said["timezone"] = None
+    return said | {name: value for name, value in changes.items() if name in TIMING_FIELDS}
 
 
 def _refuse_declared(entry: Entry, advice: str) -> None:

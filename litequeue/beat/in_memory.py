@@ -10,6 +10,7 @@ import heapq
 import logging
 import select
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from datetime import datetime
 from typing import Any, ClassVar, NamedTuple
@@ -337,4 +338,7 @@ class Scheduler:
 
     def wait(self, seconds: float, interrupt: socket.socket | None = None) -> None:
         """Sleep until the next turn, or until `interrupt` can be read."""
-        select.select([interrupt] if interrupt is not None else [], [], [], seconds)
+        if interrupt is None:
+            time.sleep(seconds)
+        else:
+            select.select([interrupt], [], [], seconds)

@@ -35,6 +35,8 @@ TURN: Final = 5_000
 """The tasks of one turn, about: only after it the next instants are found."""
 AHEAD: Final = 1.0
 """Seconds before an instant at which its tasks are made ready."""
+LONGEST_TURN: Final = 1.0
+"""Seconds after which a turn ends though more is due: an interval may be shorter than a firing takes."""
 MANY: Final = 100
 """Tasks fired in one turn after which the store is told to tidy up,"""
 ROOM: Final = 0.1
@@ -217,7 +219,8 @@ class Ticking:
     def _fire_due(self) -> int:
         """Fire what is due; about how many tasks that were."""
         tasks = 0
-        while due := self._collect_due():
+        until = clock.monotonic() + LONGEST_TURN
+        while clock.monotonic() < until and (due := self._collect_due()):
             self._fire(due)
             tasks += len(due)
         return tasks

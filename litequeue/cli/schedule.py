@@ -239,16 +239,17 @@ def update(call: Invocation, /, name: str, task: str | None, as_json: bool, **gi
 
 @schedule.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--force", is_flag=True, help="Also what code declares: for entries of an app that is gone.")
 @as_json
 @click.pass_obj
-def remove(call: Invocation, names: tuple[str, ...], as_json: bool) -> int:
+def remove(call: Invocation, names: tuple[str, ...], force: bool, as_json: bool) -> int:
     """Delete entries; the tasks that they have enqueued stay.
 
     Example: litequeue -A proj schedule remove nightly
     """
     schedules = call.load_app().schedules
     for name in names:
-        schedules.remove(name)
+        schedules.remove(name, force=force)
     if as_json:
         _print_json({"removed": list(names)})
     else:

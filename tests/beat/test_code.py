@@ -215,6 +215,16 @@ class TestSynchronising:
             app.schedules.remove("e")
         assert app.schedules.run_now("e").exists()
 
+    def test_entries_of_an_app_that_is_gone_are_removed_by_force(
+        self, app: LiteQueue, make_app: MakeApp, wall: Clock
+    ) -> None:
+        self._sync(app, e={})
+        renamed = make_app("renamed")
+        renamed.schedules.sync()
+        assert "e" in entries(renamed)
+        renamed.schedules.remove("e", force=True)
+        assert not entries(renamed)
+
     def test_entries_of_others_are_left_alone(
         self, app: LiteQueue, make_app: MakeApp, wall: Clock, caplog: pytest.LogCaptureFixture
     ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -617,6 +618,31 @@ class TestBroken:
         beat.tick()
         assert instants("e") == [10]
         assert app.schedules.get("e").error is None
+
+    def test_what_cannot_be_read_is_given_anew(
+        self, app: LiteQueue, wall: Clock, scheduler: Start, runs: Runs, write: Any
+    ) -> None:
+        app.schedules.add("e", "proj.add", 10.0)
+        beat = scheduler()
+        write("UPDATE litequeue_schedules SET schedule = '?', call = '?', timezone = 'Mars'")
+        with pytest.raises(ValueError, match="Mars"):
+            app.schedules.update("e", schedule=5.0)
+        app.schedules.update("e", schedule=5.0, timezone="UTC", task="proj.add", args=(1,), kwargs={})
+        beat.look()
+        wall.forward(5)
+        beat.tick()
+        assert len(runs("e")) == 1
+
+    def test_an_interval_that_is_shorter_than_a_firing_does_not_hold_a_turn(
+        self, app: LiteQueue, scheduler: Start, runs: Runs
+    ) -> None:
+        app.schedules.add("e", "proj.add", 0.000001)
+        app.schedules.add("all", "proj.add", 0.000001, catchup="all")
+        beat = scheduler()
+        began = time.monotonic()
+        beat.tick()
+        assert time.monotonic() - began < 10
+        assert runs("e")
 
     def test_who_can_read_it_fires_it(
         self, app: LiteQueue, wall: Clock, scheduler: Start, instants: Instants, write: Any

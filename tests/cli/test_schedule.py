@@ -199,6 +199,7 @@ class TestChanging:
         assert "declared by the code of the app 'proj'" in schedule("remove", "coded", code=1)
         assert "change it there" in schedule("update", "coded", "--every", "5", code=1)
         assert "coded: off" in schedule("disable", "coded")
+        assert schedule("remove", "--force", "coded") == "Removed coded.\n"
 
     def test_run(self, app: LiteQueue, schedule: Run) -> None:
         record = app.store.task(schedule("run", "nightly").strip())

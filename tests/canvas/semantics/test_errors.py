@@ -318,6 +318,20 @@ class TestChordErrors:
         done = run(chain(s("h"), group(f("x"), f("y")), s("body")).on_error(eb()))
         assert told_of(done) == [done.result.id]
 
+    @pytest.mark.parametrize("place", ["alone", "inner", "piped", "header"])
+    def test_errbacks_of_a_chain_are_told_the_same_wherever_it_stands(self, run: RunCanvas, place: str) -> None:
+        name = f"told-{place}"
+        middle = chain(group(s("a"), s("b")), group(s("c"), f("x")))
+        inner = chain(middle, chord([s("d")], s("e").set(task_id=name)))
+        inner.link_error(eb())
+        canvas = {
+            "alone": lambda: inner,
+            "inner": lambda: chain(s("h"), inner, s("t")),
+            "piped": lambda: s("h") | inner | s("t"),
+            "header": lambda: chord([inner], s("t")),
+        }[place]()
+        assert told_of(run(canvas)) == [name]
+
     def test_errbacks_on_a_group_before_it_became_a_header(self, run: RunCanvas) -> None:
         header = group(f("x").set(task_id="hx"), f("y").set(task_id="hy"))
         header.link_error(eb())

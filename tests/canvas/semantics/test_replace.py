@@ -173,6 +173,23 @@ class TestReplace:
         assert done.result.failed()
         assert len(done.of("errback")) == 1
 
+    @pytest.mark.parametrize(
+        "new",
+        [
+            lambda: chain(s("n"), fail.s("x")),
+            lambda: chain(s("n"), group(s("m"), fail.s("x"))),
+            lambda: group(s("m"), fail.s("x")),
+            lambda: chord([s("n")], fail.s("x")),
+            lambda: chord([fail.s("x")], s("n")),
+            lambda: chord([s("n")], group(fail.s("x"), s("m"))),
+        ],
+        ids=["chain", "chain ending in a group", "group", "body", "header", "body a group"],
+    )
+    def test_errbacks_of_a_replacement_are_told_once(self, run: Any, new: Any) -> None:
+        wish = new()
+        wish.link_error(told.si("new"))
+        assert run(r(wish)).of("told") == [["new"]]
+
     def test_nesting_is_counted(self, app: Any, run: Any) -> None:
         from litequeue.signals import task_received
 
