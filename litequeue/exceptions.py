@@ -177,6 +177,8 @@ class Retry(TaskPredicate):
     sentence.
     """
 
+    _sig: Any = None
+
     def __init__(
         self,
         message: str | None = None,
@@ -205,6 +207,10 @@ class Retry(TaskPredicate):
         if callable(self._sig) and not isinstance(self._sig, dict):
             self._sig = self._sig()
         return self._sig
+
+    @sig.setter
+    def sig(self, sig: Any) -> None:
+        self._sig = sig
 
     def humanize(self) -> str:
         """The delay in words: `in 3s` or `at 2030-01-01 …`."""

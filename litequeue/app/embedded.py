@@ -49,11 +49,16 @@ class EmbeddedWorker:
         return self.worker.options.node
 
     def start(self, timeout: float = START_TIMEOUT) -> EmbeddedWorker:
-        """Start, and return when every slot is ready. ImproperlyConfigured: it is not within `timeout` seconds."""
+        """Start, and return when every slot is ready. ImproperlyConfigured: it is not within `timeout` seconds.
+
+        A worker that ends by itself, as `burst` asks, may have ended by then.
+        """
         self.worker.start()
         while not self.worker.ready.wait(min(timeout, 0.1)):
             timeout -= 0.1
             if self.worker.stopped.is_set():
+                if self.worker.ended_well:  # with `burst`, there was nothing to do
+                    return self
                 raise ImproperlyConfigured(f"worker {self.hostname} stopped before it was ready; the log says why")
             if timeout <= 0:
                 self.worker.stop(warm=False, timeout=0)

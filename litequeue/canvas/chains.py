@@ -169,10 +169,27 @@ def _one_level(whole: chain) -> list[Any]:
         last.link(callback)
     for errback in as_list(options.get("link_error")):
         for step in steps:
-            step.link_error(as_member(errback).clone())
+            _link_error(step, errback, step is last)
     if options.get("task_id"):
         steps[-1].options.setdefault("task_id", options["task_id"])
     return steps
+
+
+def _link_error(step: Signature, errback: Any, is_last: bool) -> None:
+    """Link an error callback of a chain to one of its steps.
+
+    Not to a group that is followed by something: what fails there is told to that, as where the chain is sent, unless
+    `task_allow_error_cb_on_chord_header` says that both are.
+    """
+    if is_last or step.app.conf.task_allow_error_cb_on_chord_header:
+        step.link_error(as_member(errback).clone())
+    elif isinstance(step, chain):
+        for inner in step.tasks:
+            _link_error(inner, errback, False)
+    elif isinstance(step, chord) and isinstance(step.body, (group, chain, chord)):
+        _link_error(step.body, errback, False)
+    elif not isinstance(step, group):
+        step.link_error(as_member(errback).clone())
 
 
 # Joining

@@ -21,7 +21,7 @@ class Spot(Place):
     It is read while the part is planned and then used for the next: whoever wants to keep it takes a copy.
     """
 
-    __slots__ = ("args", "before", "callbacks", "error_callbacks", "kwargs", "options", "task_id")
+    __slots__ = ("args", "before", "callbacks", "error_callbacks", "group_callbacks", "kwargs", "options", "task_id")
 
     def __init__(self, root_id: str | None = None, parent_id: str | None = None, priority: int | None = None) -> None:
         super().__init__(root_id, parent_id, priority)
@@ -34,6 +34,9 @@ class Spot(Place):
         """What is to follow on the end of the part."""
         self.error_callbacks: tuple[Any, ...] = ()
         """What is to follow on the failure of each task of the part."""
+        self.group_callbacks: tuple[Any, ...] = ()
+        """Those of `error_callbacks` that the tasks of a group at the end of the part get: where something waits for a
+        group, its failures are told to that."""
         self.task_id: str | None = None
         """The id of the part's last task."""
         self.before: Any = None

@@ -26,7 +26,7 @@ from litequeue.canvas.spool import IN_MEMORY
 from litequeue.canvas.tree import LINKS, as_list, as_member
 from litequeue.core.ids import new_id
 from litequeue.core.records import NewCanvas, NewGroup, NewTask
-from litequeue.core.ties import FEEDS, LEADS, MEMBER
+from litequeue.core.ties import FEEDS, MEMBER
 
 if TYPE_CHECKING:
     from litequeue.app.base import LiteQueue
@@ -77,6 +77,7 @@ class Planner(RowMaker):
 
     def plan(self, signature: Any, spot: Spot) -> Tail | None:
         """Plan a signature, and what is linked to its tasks; None: there is nothing to do in it."""
+        spot.group_callbacks = spot.error_callbacks
         tail = self._whole(self._member(signature), spot)
         self.plan_links()
         if tail is not None and isinstance(tail.result, str):  # a member of a group that is there already
@@ -125,6 +126,7 @@ class Planner(RowMaker):
         step, tail, first = next(steps, None), None, None
         while step is not None:
             following = next(steps, None)
+            here.group_callbacks = end.group_callbacks if following is None else ()
             if following is None:
                 here.end_with(end)
             else:
@@ -252,7 +254,7 @@ class Planner(RowMaker):
         here = spot.copy()
         here.args, here.options = end.args, {n: v for n, v in end.options.items() if n not in _OF_CHORD}
         here.kwargs, here.takes_input = end.kwargs, end.takes_input
-        here.error_callbacks = end.error_callbacks if self._header_errbacks else ()
+        here.error_callbacks = here.group_callbacks = end.error_callbacks if self._header_errbacks else ()
         here.end_inside(feeds=not takes_nothing(body))
         here.task_id = header_id
         header = given.get("header")
@@ -261,7 +263,7 @@ class Planner(RowMaker):
         inner.task_id = header_id
         head = yield self._as_group(tasks, inner, _tolerant(end.options))
         here.end_with(end)
-        here.error_callbacks, here.task_id = end.error_callbacks, body_id
+        here.error_callbacks, here.group_callbacks, here.task_id = end.error_callbacks, end.group_callbacks, body_id
         if head is None or head.last is None:
             here.takes_input, here.args, here.kwargs = 0, ([],), {}
             here.before = self.app.GroupResult(header_id or new_id(), [], parent=spot.before)
@@ -301,11 +303,11 @@ class Planner(RowMaker):
             }
 
     def _opened_group(self, signature: Any, spot: Spot) -> Spot:
-        """`_opened` for a group: what fails in one that others wait for is told to these, not to their callbacks."""
-        if spot.error_callbacks and spot.ties & LEADS and not self._header_errbacks:
-            spot = spot.copy()
-            spot.error_callbacks = ()
-        return self._opened(signature, spot)
+        """`_opened` for a group, which has not all error callbacks of what it is a part of."""
+        here = self._opened(signature, spot)
+        if not self._header_errbacks:
+            here.error_callbacks = here.group_callbacks
+        return here
 
     def _opened(self, signature: Any, spot: Spot) -> Spot:
         """A copy of `spot` that has what the composed `signature` says for its parts."""
@@ -321,7 +323,9 @@ class Planner(RowMaker):
         if options or spot.options:
             options = merged(options, spot.options)
             here.callbacks = (*spot.callbacks, *as_list(options.pop("link", None)))
-            here.error_callbacks = united(spot.error_callbacks, as_list(options.pop("link_error", None)))
+            own_errbacks = as_list(options.pop("link_error", None))
+            here.error_callbacks = united(spot.error_callbacks, own_errbacks)
+            here.group_callbacks = united(spot.group_callbacks, own_errbacks)
             own_id = options.pop("task_id", None)
             here.task_id = spot.task_id or own_id
             here.root_id = spot.root_id or options.get("root_id")

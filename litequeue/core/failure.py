@@ -194,7 +194,7 @@ class _Recorder(json_codec.Walker):
         if _is(exc, OSError) and exc.filename is not None:
             names = [exc.errno, exc.strerror, exc.filename]
             tree["init"] = self.arguments([*names, None, exc.filename2] if exc.filename2 is not None else names)
-        hidden = ("sig", "rerun") if _is(exc, Retry) else ()
+        hidden = ("_sig", "rerun") if _is(exc, Retry) else ()
         own = _ATTRIBUTES.__get__(exc)
         if own:
             state = {

@@ -95,6 +95,11 @@ class Worker:
                     signal.signal(number, handler)
         return self._exit_code
 
+    @property
+    def ended_well(self) -> bool:
+        """Whether it has stopped, and nothing went wrong."""
+        return self.stopped.is_set() and self._exit_code == 0
+
     def start(self) -> None:
         """Serve in a thread of its own; returns at once. `ready` is set when the slots are up.
 
