@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import socket
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -318,8 +318,9 @@ class Store(Enqueuer, Viewer, Claimer, Supervisor, Scheduler, Protocol):
 
     path: str
 
-    def in_transaction(self) -> bool:
-        """Whether this thread is inside a transaction: a signal handler that wants to raise has to wait."""
+    def when_outside(self, call: Callable[[], object]) -> None:
+        """Call `call` in this thread: now, or when the transaction that it is in has ended. What it raises goes to who
+        called the store: that is how a signal handler interrupts a task, and never a transaction."""
 
     def close(self) -> None:
         """Close the file; the next call opens it again."""

@@ -8,11 +8,9 @@ FAILURE with TimeLimitExceeded. A pool without child processes can do neither, a
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import socket
 import struct
-import threading
 from typing import TYPE_CHECKING, Final, Protocol
 
 from litequeue import exceptions
@@ -31,9 +29,6 @@ MESSAGE: Final = struct.Struct("<qqdd")
 
 SOFT_SIGNAL: Final = getattr(signal, "SIGUSR2", None)
 """What raises SoftTimeLimitExceeded in a child; None where the system has no such signals."""
-
-
-_AGAIN: Final = 0.005  # seconds until a soft limit that met a transaction is raised
 
 
 class Limiter(Protocol):
@@ -112,17 +107,18 @@ class Deadline:
 def raise_in_task(executor: Executor, store: Store) -> None:
     """Let SOFT_SIGNAL raise SoftTimeLimitExceeded inside the task that runs in this process's main thread.
 
-    A task may be inside a transaction of its own (it calls `delay()`): the signal then comes again a moment later.
+    A task may be inside a transaction of its own (it calls `delay()`): then it is raised as soon as that has ended. To
+    try again later would not do, as a task that does nothing else runs its handlers only when a commit lets others run.
     """
 
+    def interrupt() -> None:
+        if executor.interruptible:
+            executor.interruptible = False
+            raise exceptions.SoftTimeLimitExceeded
+
     def on_signal(number: int, frame: object) -> None:
-        if not executor.interruptible:
-            return
-        if store.in_transaction():
-            threading.Timer(_AGAIN, os.kill, (os.getpid(), number)).start()
-            return
-        executor.interruptible = False
-        raise exceptions.SoftTimeLimitExceeded
+        if executor.interruptible:
+            store.when_outside(interrupt)
 
     if SOFT_SIGNAL is not None:
         signal.signal(SOFT_SIGNAL, on_signal)

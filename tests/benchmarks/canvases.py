@@ -78,8 +78,8 @@ def send(sizes: Sizes) -> list[Figure]:
     ):
         with fresh(durability) as queue, ceiling.bare_file(durability) as bare:
             noop = queue.task("noop")
-            noop.delay(0)
             make = group if kind == "group" else chain
+            make(noop.s(number) for number in range(4)).delay()
             measured, bound = median_of(
                 sizes.rounds,
                 lambda noop=noop, make=make, count=count: rate(

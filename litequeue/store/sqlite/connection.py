@@ -73,6 +73,7 @@ class Database:
         self._lock = threading.Lock()
         self._owner = 0  # the thread inside a transaction
         self._inside: set[int] = set()  # the threads that wait for a transaction, or are in one
+        self._when_outside: tuple[int, Callable[[], object]] | None = None  # what a thread does when it is out
         self._read_lock = self._lock if self.memory else threading.Lock()
         self._writer: apsw.Connection | None = None
         self._reader: apsw.Connection | None = None
@@ -109,10 +110,6 @@ class Database:
             raise self._translated(error) from error
         finally:
             self._leave()
-
-    def is_inside(self) -> bool:
-        """Whether this thread is between the door and the end of a transaction, where no signal may raise."""
-        return threading.get_ident() in self._inside
 
     def _enter(self, durability: str) -> apsw.Connection:
         self._inside.add(threading.get_ident())
@@ -152,6 +149,8 @@ class Database:
                 self._read_lock.release()
         finally:
             self._inside.discard(threading.get_ident())
+            if self._when_outside is not None:
+                self._call_outside()
 
     def _busy_thread(self) -> exceptions.StoreBusy:
         return exceptions.StoreBusy(
@@ -165,6 +164,21 @@ class Database:
             self._door.release()
         self._lock.release()
         self._inside.discard(threading.get_ident())
+        if self._when_outside is not None:
+            self._call_outside()
+
+    def when_outside(self, call: Callable[[], object]) -> None:
+        """Call `call` in this thread: now, or when the transaction that it is in has ended."""
+        if threading.get_ident() in self._inside:
+            self._when_outside = (threading.get_ident(), call)
+        else:
+            call()
+
+    def _call_outside(self) -> None:
+        waiting = self._when_outside
+        if waiting is not None and waiting[0] == threading.get_ident():
+            self._when_outside = None
+            waiting[1]()
 
     def _translated(self, error: BaseException) -> BaseException:
         if not isinstance(error, apsw.Error) or isinstance(error, apsw.ConstraintError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import weakref
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import apsw
@@ -167,9 +167,9 @@ class Engine:
                     free[number] -= count
                     wanted -= count
 
-    def in_transaction(self) -> bool:
-        """Whether this thread is inside a transaction."""
-        return self._database.is_inside()
+    def when_outside(self, call: Callable[[], object]) -> None:
+        """Call `call` in this thread: now, or when the transaction that it is in has ended."""
+        self._database.when_outside(call)
 
     def close(self) -> None:
         """Close the file and the sockets; the next call opens them again."""
