@@ -35,6 +35,7 @@ def replacement(task: Task, signature: Any) -> Any:
     if signature["subtask_type"] == "chain" and not signature["kwargs"]["tasks"]:
         raise ImproperlyConfigured("Cannot replace with an empty chain")
     signature = _ending_in_a_task(task, signature.clone())
+    _forget_last_id(signature)
     if request.stamps:
         signature.stamp(**request.stamps)
     return signature.set(task_id=request.id, replaced_task_nesting=request.replaced_task_nesting + 1)
@@ -52,6 +53,19 @@ def _ending_in_a_task(task: Task, signature: Any) -> Any:
         given = {"kwargs": signature["kwargs"].get("kwargs") or {}}
         return chord(signature, accumulate, args=signature["args"], kwargs=given, app=task.app)
     return chain.of([signature, accumulate], task.app)
+
+
+def _forget_last_id(signature: Any) -> None:
+    """Take the id off the last task of `signature`: it will have that of the task it replaces."""
+    while True:
+        signature["options"].pop("task_id", None)
+        kind, parts = signature.get("subtask_type"), signature["kwargs"]
+        if kind == "chain" and parts["tasks"]:
+            signature = parts["tasks"][-1]
+        elif kind == "chord" and parts.get("body") is not None:
+            signature = parts["body"]
+        else:
+            return
 
 
 def _ends_in_group(signature: Any) -> bool:

@@ -11,7 +11,6 @@ import math
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import apsw
@@ -97,18 +96,20 @@ class Ended(NamedTuple):
         return self.state == state.FAILED and self.cause == self.id
 
 
-@dataclass(slots=True)
 class Moves:
     """What a transaction has moved, for those who are to be woken after its commit."""
 
-    ready: dict[int, str] = field(default_factory=dict)
-    """The rows that became ready, or scheduled: their queue by their seq."""
-    fresh: Counter[str] = field(default_factory=Counter)
-    """How many new rows of each queue are ready, or scheduled."""
-    ports: set[int] = field(default_factory=set)
-    """Where clients wait for tasks that have ended."""
-    ended: dict[str, str] = field(default_factory=dict)
-    """The tasks that ended because of others: their state by their id."""
+    __slots__ = ("ended", "fresh", "ports", "ready")
+
+    def __init__(self) -> None:
+        self.ready: dict[int, str] = {}
+        """The rows that became ready, or scheduled: their queue by their seq."""
+        self.fresh: Counter[str] = Counter()
+        """How many new rows of each queue are ready, or scheduled."""
+        self.ports: set[int] = set()
+        """Where clients wait for tasks that have ended."""
+        self.ended: dict[str, str] = {}
+        """The tasks that ended because of others: their state by their id."""
 
     def queues(self) -> Counter[str]:
         """How many rows of each queue became ready."""
@@ -119,15 +120,19 @@ class Moves:
         return [task_id for task_id, ended in self.ended.items() if ended == state.REVOKED]
 
 
-@dataclass(slots=True)
 class _Count:
     """What the members of one group that have just ended add up to."""
 
-    ended: int = 0
-    failed_id: str | None = None
-    prune_at: float = 0.0
-    """Until when the last of them is kept; infinity: for ever."""
-    transient: bool = False
+    __slots__ = ("ended", "failed_id", "prune_at", "transient")
+
+    def __init__(
+        self, ended: int = 0, failed_id: str | None = None, prune_at: float = 0.0, transient: bool = False
+    ) -> None:
+        self.ended = ended
+        self.failed_id = failed_id
+        self.prune_at = prune_at
+        """Until when the last of them is kept; infinity: for ever."""
+        self.transient = transient
 
 
 class Releasing(Stamping):

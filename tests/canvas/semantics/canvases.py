@@ -199,7 +199,8 @@ def smaller(drawn: Node) -> Iterator[Node]:
                 yield replace(drawn, **{name: several[:index] + several[index + 1 :]})
     if isinstance(drawn, Task):
         for change in ({"fate": "ok", "wish": None}, {"revoked": False}, {"immutable": False}):
-            yield replace(drawn, **change)
+            if (less := replace(drawn, **change)) != drawn:
+                yield less
     if isinstance(drawn, Chord) and drawn.tolerant:
         yield replace(drawn, tolerant=False)
     for name in ("steps", "members", "header", "links"):

@@ -53,6 +53,7 @@ BECOMES: list[tuple[str, Callable[[], Any], str, Any]] = [
     ("chain ending in a group", lambda: chain(s("n"), group(s("m"), s("o"))), "[m(n),o(n)]", ["m(n)", "o(n)"]),
     ("group of chains", lambda: group(chain(s("n"), s("m")), s("o")), "[m(n),o]", ["m(n)", "o"]),
     ("chain from a group", lambda: group(s("n"), s("m")) | s("o"), "o([n,m])", "o([n,m])"),
+    ("chord whose body has an id", lambda: chord([s("n")], s("m").set(task_id="own")), "m([n])", "m([n])"),
     ("map", lambda: tsum.map([[1, 2]]), "[3]", [3]),
     ("one that retries", lambda: flaky.s("n", 2), "n", "n"),
     ("one that becomes another", lambda: r(s("n")), "n", "n"),
