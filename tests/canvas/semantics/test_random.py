@@ -192,12 +192,13 @@ def send(app: Any, drawn: list[Node], prefix: str) -> list[Any]:
 def finish(app: Any) -> None:
     """Wait until nothing is left to do. What is stuck is taken out of the file, so that it is not the next one's."""
     seen, moved_at = app.store.changes(), time.monotonic()
+    deadline = moved_at + 6 * PATIENCE
     while True:
-        if app.store.busy(("celery",), app.tasks):
+        if app.store.busy(("celery",), app.tasks) and time.monotonic() < deadline:
             moved_at = time.monotonic()
         elif not is_open(counts := app.store.counts()):  # which reads the whole file
             return
-        elif time.monotonic() > moved_at + PATIENCE:
+        elif time.monotonic() > min(moved_at + PATIENCE, deadline):
             app.store.purge()
             raise AssertionError(f"a canvas is stuck: {counts}")
         seen = app.store.wait_for_change(seen, 0.05)
