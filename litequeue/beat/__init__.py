@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from litequeue.core.exports import exports
 
 if TYPE_CHECKING:
     from litequeue.beat.errors import EntryExists as EntryExists
@@ -26,16 +28,4 @@ _ADDRESS = {name: home for home, names in _HOMES.items() for name in names}
 __all__: tuple[str, ...] = ("BeatLazyFunc", "EmbeddedService", "EntryExists", "EntryNotFound", "PersistentScheduler")
 __all__ += ("ScheduleEntry", "Scheduler", "SchedulingError", "Service")
 
-
-def __getattr__(name: str) -> Any:
-    from importlib import import_module
-
-    if name not in _ADDRESS:
-        raise AttributeError(f"module 'litequeue.beat' has no attribute {name!r}")
-    value = getattr(import_module(f"litequeue.beat.{_ADDRESS[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = exports(__name__, _ADDRESS, __all__)

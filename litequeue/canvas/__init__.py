@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 # Not left to `__getattr__`: importing the module of the same name would put the module in the place of the function.
 from litequeue.canvas.signature import Signature as Signature
 from litequeue.canvas.signature import maybe_signature as maybe_signature
 from litequeue.canvas.signature import signature as signature
 from litequeue.canvas.signature import subtask as subtask
+from litequeue.core.exports import exports
 
 if TYPE_CHECKING:
     from litequeue.canvas.chains import _chain as _chain
@@ -50,16 +51,4 @@ __all__ = (
     "xstarmap",
 )
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'litequeue.canvas' has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f"litequeue.canvas.{_MODULE_OF[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = exports(__name__, _MODULE_OF, __all__)

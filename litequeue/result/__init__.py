@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from litequeue.core.exports import exports
 
 if TYPE_CHECKING:
     from litequeue.result.async_result import AsyncResult as AsyncResult
@@ -42,17 +44,4 @@ __all__ = (
     "task_join_will_block",
 )
 
-
-def __getattr__(name: str) -> Any:
-    """The public names, imported when somebody asks for them: `delay()` needs one module of them."""
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f"litequeue.result.{_MODULE_OF[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = exports(__name__, _MODULE_OF, __all__)

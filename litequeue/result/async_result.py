@@ -6,7 +6,7 @@ task has ended, the row is kept and not read again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from datetime import datetime
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ from litequeue.result.reading import (
     state_of,
     with_traceback,
 )
-from litequeue.result.tree import ResultBase
+from litequeue.result.tree import ResultBase, refuse_terminate
 from litequeue.result.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -359,19 +359,6 @@ class AsyncResult(ResultBase):
         refuse_terminate(terminate)
         self.app.store.revoke((self.id,))
 
-    def revoke_by_stamped_headers(
-        self,
-        headers: Mapping[str, Any],
-        connection: Any = None,
-        terminate: bool = False,
-        signal: Any = None,
-        wait: bool = False,
-        timeout: float | None = None,
-    ) -> Any:
-        """Revoke every task with one of these values under one of these stamped headers: those that have not started,
-        and those that are sent from now on. With `wait`, what Celery's workers would reply."""
-        return revoke_stamped(self.app, headers, terminate, wait)
-
     def link(self, callback: Any) -> Any:
         """Call the signature `callback` with the task's result when it succeeds, at once if it has; returns it.
 
@@ -411,20 +398,3 @@ class AsyncResult(ResultBase):
         return type(self)(self.id, app=self.app, parent=self.parent)
 
     __class_getitem__ = classmethod(GenericAlias)  # type: ignore[var-annotated]
-
-
-def refuse_terminate(terminate: bool) -> None:
-    """NotImplementedError: tasks that run cannot be ended yet."""
-    if terminate:
-        raise NotImplementedError("terminate=True needs task control, which this version of litequeue does not have")
-
-
-def revoke_stamped(app: LiteQueue, headers: Mapping[str, Any], terminate: bool, wait: bool) -> Any:
-    """Revoke by stamped headers; with `wait`, a reply for each worker in the shape of Celery's."""
-    refuse_terminate(terminate)
-    values = {name: value if isinstance(value, (list, tuple, set)) else [value] for name, value in headers.items()}
-    app.store.revoke_stamped({name: list(several) for name, several in values.items()})
-    if not wait:
-        return None
-    reply = {"ok": f"headers {dict(headers)} flagged as revoked, but not terminated"}
-    return [{process.worker: reply} for process in app.store.processes() if process.role == "worker"]

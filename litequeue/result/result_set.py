@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from litequeue import exceptions
 from litequeue.app.current import app_or_default
 from litequeue.core.state import FAILED, REVOKED, SUCCEEDED, TERMINAL
 from litequeue.exceptions import ChordError, TaskRevokedError, TimeoutError
-from litequeue.result.async_result import AsyncResult, refuse_terminate, revoke_stamped
+from litequeue.result.async_result import AsyncResult
 from litequeue.result.before import Before
 from litequeue.result.joining import assert_will_not_block
 from litequeue.result.looking import looks
 from litequeue.result.reading import ending_of, has_no_result, meta_of, with_traceback
-from litequeue.result.tree import ResultBase
+from litequeue.result.tree import ResultBase, refuse_terminate
 from litequeue.result.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -487,18 +487,6 @@ class ResultSet(ResultBase):
             if isinstance(other, ResultSet):
                 ids += other._revoke_ids()
         return ids
-
-    def revoke_by_stamped_headers(
-        self,
-        headers: Mapping[str, Any],
-        connection: Any = None,
-        terminate: bool = False,
-        signal: Any = None,
-        wait: bool = False,
-        timeout: float | None = None,
-    ) -> Any:
-        """As `AsyncResult.revoke_by_stamped_headers`."""
-        return revoke_stamped(self.app, headers, terminate, wait)
 
     # As a value
 

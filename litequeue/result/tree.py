@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from litequeue.app.current import app_or_default
@@ -12,6 +12,12 @@ from litequeue.exceptions import IncompleteStream
 if TYPE_CHECKING:
     from litequeue.app.base import LiteQueue
     from litequeue.canvas.graph import Graph
+
+
+def refuse_terminate(terminate: bool) -> None:
+    """NotImplementedError: tasks that run cannot be ended yet."""
+    if terminate:
+        raise NotImplementedError("terminate=True needs task control, which this version of litequeue does not have")
 
 
 class ResultBase:
@@ -41,6 +47,26 @@ class ResultBase:
     def _forget_ids(self) -> list[str]:
         """What `forget()` deletes, this result's parents left out; the result itself knows nothing any more."""
         raise NotImplementedError
+
+    def revoke_by_stamped_headers(
+        self,
+        headers: Mapping[str, Any],
+        connection: Any = None,
+        terminate: bool = False,
+        signal: Any = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> Any:
+        """Revoke every task with one of these values under one of these stamped headers: those that have not started,
+        and those that are sent from now on. With `wait`, a reply for each worker in the shape of Celery's."""
+        refuse_terminate(terminate)
+        store = self.app.store
+        values = {name: value if isinstance(value, (list, tuple, set)) else [value] for name, value in headers.items()}
+        store.revoke_stamped({name: list(several) for name, several in values.items()})
+        if not wait:
+            return None
+        reply = {"ok": f"headers {dict(headers)} flagged as revoked, but not terminated"}
+        return [{process.worker: reply} for process in store.processes() if process.role == "worker"]
 
     def _parents(self) -> list[ResultBase]:
         """The results before this one, first one first."""

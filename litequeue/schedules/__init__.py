@@ -9,7 +9,9 @@ Modules are not named as what they define: a module `crontab` here would hide th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from litequeue.core.exports import exports
 
 if TYPE_CHECKING:
     from litequeue.schedules.base import BaseSchedule as BaseSchedule
@@ -53,16 +55,4 @@ __all__: tuple[str, ...] = ("BaseSchedule", "Bounds", "ParseException", "Schedul
 __all__ += ("at", "cron", "crontab", "crontab_parser", "find_zone", "maybe_schedule", "poll", "preview", "reboot")
 __all__ += ("register_schedule", "schedstate", "schedule", "schedule_from_json", "schedule_to_json", "solar")
 
-
-def __getattr__(name: str) -> Any:
-    from importlib import import_module
-
-    if name not in _ADDRESS:
-        raise AttributeError(f"module 'litequeue.schedules' has no attribute {name!r}")
-    value = getattr(import_module(f"litequeue.schedules.{_ADDRESS[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = exports(__name__, _ADDRESS, __all__)

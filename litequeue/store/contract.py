@@ -277,9 +277,6 @@ class Scheduler(Protocol):
     def schedule(self, name: str) -> Entry | None:
         """The entry, or None when there is none of that name."""
 
-    def due_schedules(self, now: float, limit: int) -> list[Entry]:
-        """Up to `limit` enabled entries that are to be fired by `now`, the longest due first."""
-
     def next_schedule_at(self) -> float | None:
         """When the next enabled entry is to be fired; None: never."""
 

@@ -48,7 +48,6 @@ INDEXES = {
     "_MEMBER_VALUES": "litequeue_tasks_group",
     "_HAS_RUN": "litequeue_tasks_runs",
     "_UNFINISHED": "litequeue_tasks_unfinished_runs",
-    "_DUE_ENTRIES": "litequeue_schedules_due",
     "_NEXT_ENTRY_AT": "litequeue_schedules_due",
 }
 

@@ -42,7 +42,6 @@ class Schedules(Releasing):
 
     _ENTRIES = f"{_SELECT} ORDER BY name"
     _ENTRY = f"{_SELECT} WHERE name = ?"
-    _DUE_ENTRIES = f"{_SELECT} WHERE enabled AND next_at <= ? ORDER BY next_at LIMIT ?"
     _NEXT_ENTRY_AT = "SELECT min(next_at) FROM litequeue_schedules WHERE enabled"
 
     def schedules(self) -> list[Entry]:
@@ -55,11 +54,6 @@ class Schedules(Releasing):
         with self._database.read() as connection:
             row = connection.execute(self._ENTRY, (name,)).fetchone()
         return None if row is None else Entry._make(row)
-
-    def due_schedules(self, now: float, limit: int) -> list[Entry]:
-        """Up to `limit` enabled entries that are to be fired by `now`."""
-        with self._database.read() as connection:
-            return [Entry._make(row) for row in fetch(connection, self._DUE_ENTRIES, (now, limit))]
 
     def next_schedule_at(self) -> float | None:
         """When the next enabled entry is to be fired."""
