@@ -131,7 +131,7 @@ def test_a_worker_that_is_stopped_warm_leaves_the_rest_to_the_next(
     result = chain(same.s(1), wait_for.si(str(gate), 5, str(log)), grow.s(), grow.s()).delay()
     with run_worker(pool=pool, concurrency=1) as worker:
         wait_until(lambda: lines(log))
-        assert not worker.stop(timeout=0)
+        assert not worker.stop(timeout=1), "the gate is closed; by then the slot has been told"
         gate.touch()
         assert worker.stop(timeout=20)
     assert app.store.counts() == {"celery": {"succeeded": 2, "ready": 1, "waiting": 1}}
