@@ -20,7 +20,7 @@
     │   ├── ContentDisallowed           a serializer that accept_content does not allow
     │   └── PayloadTooLarge
     ├── TaskPredicate                   raised inside a task to steer it
-    │   ├── Retry  Reject
+    │   ├── Retry  Reject  Snooze
     │   ├── Ignore
     │   │   └── Replaced                what Task.replace raises
     ├── TaskError
@@ -28,6 +28,7 @@
     │   ├── TimeoutError                get() waited long enough
     │   ├── MaxRetriesExceededError  TaskRevokedError  InvalidTaskError  ChordError
     │   ├── DuplicateTaskError          a task id that the file already has
+    │   ├── NotUniqueError              a unique key that another task holds
     │   └── RemoteError                 stands in for an exception whose class cannot be rebuilt
     ├── SoftTimeLimitExceeded  TimeLimitExceeded  WorkerLostError  Terminated
     └── LiteQueueCommandException       a command line that cannot be carried out
@@ -40,7 +41,7 @@ The message says what happened, names the thing, and says what to do.
 from __future__ import annotations
 
 import builtins
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -253,6 +254,32 @@ class Reject(TaskPredicate):
         return f"reject requeue={self.requeue}: {self.reason}"
 
 
+class Snooze(TaskPredicate):
+    """The task is to run again later: no attempt is counted, and no retry."""
+
+    LONGEST = 1e11
+    """Seconds, some 3,000 years: more is a mistake, and no datetime could show it."""
+
+    def __init__(self, seconds: float | timedelta | None = None, eta: datetime | None = None) -> None:
+        """In `seconds`, or at `eta` (naive: in the app's time zone).
+
+        TypeError, ValueError: it is no such time, neither is given, or both are.
+        """
+        if (seconds is None) == (eta is None):
+            raise TypeError("Snooze needs either seconds or eta")
+        if eta is not None and not isinstance(eta, datetime):
+            raise TypeError(f"Snooze: eta must be a datetime, not {eta!r}; for seconds from now there is seconds")
+        if isinstance(seconds, timedelta):
+            seconds = seconds.total_seconds()
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float | None):
+            raise TypeError(f"Snooze: seconds must be a number of seconds, not {seconds!r}")
+        if seconds is not None and not 0 <= seconds <= self.LONGEST:
+            raise ValueError(f"Snooze: seconds must be from 0 to {self.LONGEST:g}, not {seconds!r}")
+        self.seconds = seconds
+        self.eta = eta
+        super().__init__(seconds, eta)
+
+
 # How tasks and calls fail
 
 
@@ -261,7 +288,7 @@ class TaskError(LiteQueueError):
 
 
 class QueueNotFound(KeyError, TaskError):
-    """A queue that `task_queues` does not name, with `task_create_missing_queues` off."""
+    """A queue that `task_queues` does not name, with `task_create_missing_queues` off; or that nobody knows."""
 
     __str__ = Exception.__str__  # KeyError's would put the sentence in quotes
 
@@ -274,7 +301,8 @@ class NotRegistered(KeyError, TaskError):
     """No task of that name is known to this app."""
 
     def __repr__(self) -> str:
-        return f"{self.args[0] if self.args else ''!r}: no task of that name is registered"
+        hint = f"; {self.args[1]}" if len(self.args) > 1 else ""
+        return f"{self.args[0] if self.args else ''!r}: no task of that name is registered{hint}"
 
     __str__ = __repr__
 
@@ -310,6 +338,14 @@ class ChordError(TaskError):
 
 class DuplicateTaskError(TaskError):
     """The file already has a task with that id."""
+
+
+class NotUniqueError(TaskError):
+    """Another task holds the unique key of this call; `task_id` is its id."""
+
+    def __init__(self, message: str, task_id: str | None = None) -> None:
+        super().__init__(message)
+        self.task_id = task_id
 
 
 class RemoteError(TaskError):

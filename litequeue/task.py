@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from litequeue import signals
 from litequeue.app.current import get_current_app, get_current_worker_task
 from litequeue.calling.capturing import capturing
-from litequeue.calling.message import EXECUTION_OPTIONS, Preset, preset_for
+from litequeue.calling.declared import FROM_SETTINGS, Declared
+from litequeue.calling.message import Preset, preset_for
+from litequeue.calling.options import EXECUTION_OPTIONS, KEYS
 from litequeue.core.context import Context as Context
 from litequeue.core.context import RequestStack, current_tasks
 from litequeue.exceptions import MaxRetriesExceededError, OperationalError, Retry
@@ -24,26 +26,7 @@ if TYPE_CHECKING:
 HANDLERS = ("before_start", "on_success", "on_failure", "on_retry", "after_return", "__call__")
 """What a task class may define, and the worker calls only if it does."""
 
-FROM_SETTINGS = (
-    ("serializer", "task_serializer"),
-    ("rate_limit", "task_default_rate_limit"),
-    ("priority", "task_default_priority"),
-    ("time_limit", "task_time_limit"),
-    ("soft_time_limit", "task_soft_time_limit"),
-    ("track_started", "task_track_started"),
-    ("acks_late", "task_acks_late"),
-    ("acks_on_failure_or_timeout", "task_acks_on_failure_or_timeout"),
-    ("acks_on_failure", "task_acks_on_failure"),
-    ("acks_on_timeout", "task_acks_on_timeout"),
-    ("reject_on_worker_lost", "task_reject_on_worker_lost"),
-    ("retry_on_worker_lost", "task_retry_on_worker_lost"),
-    ("ignore_result", "task_ignore_result"),
-    ("store_eager_result", "task_store_eager_result"),
-    ("store_errors_even_if_ignored", "task_store_errors_even_if_ignored"),
-)
-"""Attributes that are None until the task is bound to an app, and the settings they take their value from."""
-
-_OF_PRESET = frozenset({*EXECUTION_OPTIONS, "ignore_result", "typing"})
+_OF_PRESET = frozenset({*EXECUTION_OPTIONS, *KEYS, "ignore_result", "typing"})
 
 
 class _App:
@@ -62,7 +45,7 @@ class _App:
         type(task).bind(app)
 
 
-class Task:
+class Task(Declared):
     """A function that can be called elsewhere and later.
 
     One instance a process: what is set on `self` stays for the next call in that process. Every keyword given to
@@ -82,60 +65,6 @@ class Task:
     """As an error callback it is called with (request, exception, traceback), not with the id of the failed task."""
     overrides: frozenset[str] = frozenset()
     """Which of `HANDLERS` this task defines."""
-
-    # Retries
-
-    max_retries: int | None = 3
-    """None: without end."""
-    default_retry_delay: float = 180
-    """Seconds."""
-    override_max_retries: int | None = None
-    """Set on the task, it takes the place of `max_retries` in the retries that `autoretry_for` makes."""
-    autoretry_for: tuple[type[BaseException], ...] = ()
-    dont_autoretry_for: tuple[type[BaseException], ...] = ()
-    retry_kwargs: Mapping[str, Any] = {}
-    retry_backoff: bool | float = False
-    """Wait 1, 2, 4, … seconds, or that many times this number; False: `default_retry_delay`."""
-    retry_backoff_max: float = 600
-    """Seconds."""
-    retry_jitter: bool = True
-    throws: tuple[type[BaseException], ...] = ()
-    """Errors that are expected: logged as INFO and without a traceback."""
-
-    # How it is run, and what is kept of it
-
-    acks_late: bool = None  # type: ignore[assignment]
-    """False: at most once. It is never run again, also not when the worker dies."""
-    acks_on_failure: bool | None = None
-    acks_on_timeout: bool | None = None
-    acks_on_failure_or_timeout: bool | None = None
-    reject_on_worker_lost: bool | None = None
-    retry_on_worker_lost: bool | None = None
-    track_started: bool | None = None
-    ignore_result: bool = None  # type: ignore[assignment]
-    store_errors_even_if_ignored: bool = None  # type: ignore[assignment]
-    store_eager_result: bool | None = None
-    time_limit: float | None = None
-    """Seconds until the process that runs it is killed."""
-    soft_time_limit: float | None = None
-    """Seconds until SoftTimeLimitExceeded is raised in it."""
-    rate_limit: str | float | None = None
-    resultrepr_maxsize: int = 1024
-    send_events: bool = True
-    trail: bool = True
-
-    # How it is sent
-
-    serializer: str | None = None
-    compression: str | None = None
-    priority: int | None = None
-    expires: float | datetime | None = None
-    queue: str | None = None
-    routing_key: str | None = None
-    exchange: Any = None
-    delivery_mode: Any = None
-    immediate: Any = None
-    mandatory: Any = None
 
     MaxRetriesExceededError: ClassVar = MaxRetriesExceededError
     OperationalError: ClassVar = OperationalError
@@ -190,14 +119,14 @@ class Task:
     @classmethod
     def annotate(cls) -> None:
         """Set what `task_annotations` says of this task; a key `@name` wraps the method `name`."""
-        from litequeue.app.declaring import annotations_of
+        from litequeue.app.declaring import annotations_of, as_attribute
 
         for annotation in annotations_of(cls.app.conf.task_annotations, cls, cls.app.resolve):
             for key, value in annotation.items():
                 if key.startswith("@"):
                     cls.add_around(key[1:], value)
                 else:
-                    setattr(cls, key, value)
+                    setattr(cls, key, as_attribute(key, value))
 
     @classmethod
     def add_around(cls, attr: str, around: Callable[[Any], Any]) -> None:
@@ -286,13 +215,17 @@ class Task:
         - `time_limit`, `soft_time_limit` (seconds), `retries` (how many count as made);
         - `ignore_result`, `headers` (a dict; `self.request.headers`), `app_id` and other properties;
         - `serializer`, `compression`;
+        - `concurrency_key`, `concurrency_limit`: how many with this key run at once;
+        - `unique`, `unique_key`, `unique_window`, `unique_states`, `on_conflict`: what is to be there only once;
+          where it is, the result is that of the task that is there, its `existed` true;
         - `durability`: `"full"` or `"normal"`, for this call alone;
         - `link`, `link_error`: a signature, or a list of them, to run when it has succeeded, or failed;
         - `root_id`, `parent_id`, `group_id`, `group_index`, `argsrepr`, `kwargsrepr`, `add_to_parent`.
 
         Options that only mean something to a message broker (`producer`, `connection`, `exchange`, `retry`, …) are
         accepted and change nothing. TypeError: wrong arguments, or an unknown option. ValueError: an option out of
-        range. DuplicateTaskError: the file has `task_id` already. EncodeError, QueueNotFound, OperationalError.
+        range. DuplicateTaskError: the file has `task_id` already. NotUniqueError: another task holds its unique key.
+        EncodeError, QueueNotFound, OperationalError.
         """
         captured = capturing.get()
         if captured is not None and captured.wants(self):
@@ -471,6 +404,16 @@ class Task:
             raise told
         return told
 
+    def snooze(self, seconds: float | timedelta | None = None, eta: datetime | None = None) -> NoReturn:
+        """Run this task again in `seconds`, or at `eta`: `raise self.snooze(60)`.
+
+        Unlike `retry` that counts neither as a retry nor as an attempt. Always raises Snooze. TypeError, ValueError: no
+        time that can be.
+        """
+        from litequeue.calling.retrying import snooze
+
+        raise snooze(self, seconds, eta)
+
     def replace(self, sig: Any) -> NoReturn:
         """Become `sig`, a signature of a task, chain, group or chord: `raise self.replace(other.s(2))`.
 
@@ -521,6 +464,16 @@ class Task:
         encoded = self.app.result_codec.encode(meta, what="meta")
         fence = request.__dict__.get("fence") if running else None
         self.app.store.update_state(task_id, state or "PENDING", encoded, fence)
+
+    def is_cancelled(self) -> bool:
+        """Whether somebody revoked, or aborted, this task while it runs, so that it may as well stop.
+
+        Reads the file. False where it was called as a function, or is run in place.
+        """
+        request = self.request
+        if request.called_directly or request.is_eager:
+            return False
+        return bool(self.app.store.is_cancelled(request.id))
 
     def add_trail(self, result: Any) -> Any:
         """Count `result` among the children of the current request."""

@@ -14,6 +14,7 @@ FIGURES = [
     *("enqueue", "bulk", "drain", "latency", "work", "waiting", "idle", "start", "memory"),
     *("canvas", "send", "members", "large"),
     *("beat", "instants"),
+    *("deadlines", "deaths", "rates", "fairness", "control"),
 ]
 
 

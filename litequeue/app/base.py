@@ -17,8 +17,7 @@ from litequeue.app import declaring
 from litequeue.app.builtins import BUILTIN, add_builtins
 from litequeue.app.periodic import Periodic
 from litequeue.app.registry import TaskRegistry, gen_task_name
-from litequeue.calling.announcing import announce_published
-from litequeue.calling.message import CANVAS, Built, build
+from litequeue.calling.sending import send
 from litequeue.config.settings import Settings
 from litequeue.core import clock
 from litequeue.exceptions import AlwaysEagerIgnored, ImproperlyConfigured
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from litequeue.calling.eager import EagerExecutor
     from litequeue.canvas.graph import Graph
     from litequeue.canvas.signature import Signature
+    from litequeue.control import Control
     from litequeue.core.payload import Codec
     from litequeue.core.routing import Router
     from litequeue.result.async_result import AsyncResult
@@ -236,6 +236,7 @@ class LiteQueue(Periodic):
     def _declare(
         self, fun: Callable[..., Any], shared: bool = True, filter: Any = None, lazy: bool = True, **opts: Any
     ) -> Any:
+        declaring.check_options(self, fun, opts)
         if shared:
             self.shared.append((fun, opts))
         task: Any
@@ -348,26 +349,7 @@ class LiteQueue(Periodic):
         self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any], task: BaseTask | None = None
     ) -> AsyncResult:
         """Enqueue one call, whose options are complete."""
-        if any(map(options.get, CANVAS)):
-            from litequeue.calling.canvas import send_call
-
-            return send_call(self, name, args, kwargs, options, task)
-        built = build(self, name, args, kwargs, options, task)
-        self.store.enqueue((built.new,), built.durability)
-        if signals.after_task_publish.receivers:
-            announce_published(built.new, args, kwargs)
-        return self.result_of(built, task, options)
-
-    def result_of(self, built: Built, task: BaseTask | None, options: Mapping[str, Any]) -> AsyncResult:
-        """The result of a call that was enqueued; a child of the task in which it was made."""
-        result: AsyncResult = self.AsyncResult(built.new.id) if task is None else task.AsyncResult(built.new.id)
-        if built.ignored:
-            result.ignored = True
-        if built.new.parent_id is not None and options.get("add_to_parent", True):
-            caller = local.get_current_worker_task()
-            if caller is not None:
-                caller.add_trail(result)
-        return result
+        return send(self, name, args, kwargs, options, task)
 
     def enqueue_many(
         self, signatures: Iterable[Signature | Mapping[str, Any]], durability: str | None = None
@@ -449,6 +431,15 @@ class LiteQueue(Periodic):
         from litequeue.app.backend import Backend
 
         return Backend(self)
+
+    # Workers
+
+    @functools.cached_property
+    def control(self) -> Control:
+        """Steers the workers, and asks them: `app.control.ping()`, `app.control.inspect().active()`."""
+        from litequeue.control import Control
+
+        return Control(self)
 
     # What follows from the settings
 

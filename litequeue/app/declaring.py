@@ -8,6 +8,8 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from litequeue.app import current as local
+from litequeue.calling.options import KEYS
+from litequeue.core.rates import parse_rate
 from litequeue.exceptions import DuplicateTaskNameWarning, ImproperlyConfigured
 
 if TYPE_CHECKING:
@@ -87,13 +89,50 @@ def add_task(app: LiteQueue, task: Task) -> Task:
     if cls.__header__ is None:
         bound = not any(isinstance(base.__dict__.get("run"), staticmethod) for base in cls.__mro__)
         cls.__header__ = staticmethod(argument_check(cls.run, bound))
+    before = app.registry.get(task.name)
     app.registry[task.name] = task
     cls.bind(app)
+    try:
+        check_attributes(task)
+    except (TypeError, ValueError):
+        if before is None:
+            del app.registry[task.name]
+        else:
+            app.registry[task.name] = before
+        raise
     if task.autoretry_for and "run" not in task.__dict__:
         from litequeue.calling.retrying import autoretrying
 
         task.run = autoretrying(task, task.run)  # type: ignore[method-assign]
     return task
+
+
+def check_options(app: LiteQueue, fun: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """TypeError, ValueError: an option of `@app.task` cannot be; what can be seen before the task is made."""
+    if "rate_limit" in options or not KEYS.isdisjoint(options):
+        name = options.get("name") or app.gen_task_name(_name_of(fun), fun.__module__)
+        _check_limits(name, options, whole=False)
+
+
+def check_attributes(task: Task) -> None:
+    """TypeError, ValueError: what the task declares cannot be; names the task."""
+    _check_limits(task.name, {option: getattr(task, option) for option in ("rate_limit", *KEYS)}, whole=True)
+
+
+def _check_limits(name: str, options: Mapping[str, Any], whole: bool) -> None:
+    try:
+        parse_rate(options.get("rate_limit"))
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    if any(options.get(option) is not None for option in KEYS):
+        from litequeue.calling.keys import check_declared
+
+        check_declared(name, options, whole)
+
+
+def as_attribute(option: str, value: Any) -> Any:
+    """`value` as the class of a task keeps it, so that a function that makes a key is not taken for a method."""
+    return staticmethod(value) if option in KEYS and callable(value) else value
 
 
 def _warn_taken(app: LiteQueue, name: str, known: Any, new: Any, consequence: str) -> None:
@@ -144,7 +183,7 @@ def task_class(
         "__wrapped__": run,
         "_declared": staticmethod(declared),
         "_dump_models": staticmethod(dump_models) if dump_models is not None else None,
-        **options,
+        **{option: as_attribute(option, value) for option, value in options.items()},
     }
     made = type(_name_of(declared), (base,), attributes)
     made.__qualname__ = getattr(declared, "__qualname__", made.__qualname__)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from litequeue import signals
 from litequeue.app.loading import AppLoader
 from litequeue.core.routing import declared_queues, queue_name
 from litequeue.exceptions import ImproperlyConfigured
@@ -23,7 +26,6 @@ START_TIMEOUT = 60.0
 
 FROM_CELERY = frozenset(
     {
-        "autoscale",
         "heartbeat",
         "optimization",
         "pidfile",
@@ -87,12 +89,24 @@ def start_worker(app: LiteQueue, **options: Any) -> EmbeddedWorker:
 def make_worker(app: LiteQueue, **options: Any) -> Worker:
     """A worker for `app` that has not started. ImproperlyConfigured: child processes could not import the app."""
     loader = AppLoader(app)
-    chosen = worker_options(app, **options)
+    node = _node(options.pop("hostname", None))
+    announce(app, node, options)
+    chosen = worker_options(app, hostname=node, **options)
     if chosen.pool == "prefork":
         loader.__getstate__()  # says now what would go wrong in each child
     runtime = loader.load()
     check_schedule(app, chosen)
     return Worker(runtime, chosen, loader)
+
+
+def announce(app: LiteQueue, node: str, options: Mapping[str, Any]) -> None:
+    """Let who listens to `celeryd_init` change `app.conf` for the worker `node`, before its options are read from it.
+
+    As in Celery, the `instance` that is handed over has no more than `app` and `hostname`.
+    """
+    if signals.celeryd_init.receivers:
+        instance = SimpleNamespace(app=app, hostname=node)
+        signals.celeryd_init.send(sender=node, instance=instance, conf=app.conf, options=dict(options))
 
 
 def check_schedule(app: LiteQueue, options: WorkerOptions) -> None:
@@ -106,6 +120,7 @@ def worker_options(
     *,
     pool: str = "threads",
     concurrency: int | str | None = None,
+    autoscale: str | Sequence[int] | None = None,
     hostname: str | None = None,
     queues: str | Iterable[Any] | None = None,
     exclude_queues: str | Iterable[Any] | None = None,
@@ -122,6 +137,7 @@ def worker_options(
 ) -> WorkerOptions:
     """The options of `litequeue worker`, filled up from the settings; those in FROM_CELERY change nothing.
 
+    `autoscale`: the most and the fewest slots, as a pair or as "max,min"; then `concurrency` has no meaning.
     `beat`: fire the entries of the schedule too; None: unless it is a burst, or the app has a scheduler of its own.
     """
     unknown = ignored.keys() - FROM_CELERY
@@ -130,16 +146,19 @@ def worker_options(
     conf = app.conf
     pool = "prefork" if pool == "processes" else pool
     return WorkerOptions(
-        node=host_format(hostname) if hostname else anon_nodename(),
+        node=_node(hostname),
         queues=_queues(app, queues, exclude_queues),
         pool=pool,
         concurrency=1 if pool == "solo" else _slots(concurrency or conf.worker_concurrency),
+        autoscale=bounds(autoscale),
+        autoscale_keepalive=float(os.environ.get("AUTOSCALE_KEEPALIVE") or conf.worker_autoscale_keepalive),
         burst=burst,
         beat=_fires_entries(app, burst) if beat is None else beat,
         max_tasks_per_child=max_tasks_per_child or conf.worker_max_tasks_per_child,
         max_memory_per_child=max_memory_per_child or conf.worker_max_memory_per_child,
-        time_limit=time_limit or (conf.task_time_limit if pool == "prefork" else None),
-        soft_time_limit=soft_time_limit or (conf.task_soft_time_limit if pool == "prefork" else None),
+        time_limit=time_limit or conf.task_time_limit,
+        time_limit_from="the option time_limit" if time_limit else "the setting task_time_limit",
+        soft_time_limit=soft_time_limit or conf.task_soft_time_limit,
         start_method=pool_start_method or conf.worker_pool_start_method,
         loglevel=mlevel(loglevel) or logging.getLogger().getEffectiveLevel(),
         logfile=logfile,
@@ -150,8 +169,33 @@ def worker_options(
         poll_interval=conf.poll_interval,
         soft_shutdown_timeout=conf.worker_soft_shutdown_timeout,
         proc_alive_timeout=conf.worker_proc_alive_timeout,
+        remote_control=conf.worker_enable_remote_control,
+        rate_limited=not conf.worker_disable_rate_limits,
         log=log_options(conf),
     )
+
+
+def _node(hostname: str | None) -> str:
+    return host_format(hostname) if hostname else anon_nodename()
+
+
+def bounds(autoscale: str | Sequence[int] | None) -> tuple[int, int] | None:
+    """(most, fewest) slots of `max,min`, in either order; one number alone is the most.
+
+    ImproperlyConfigured: it is something else.
+    """
+    if autoscale is None:
+        return None
+    parts = autoscale.split(",") if isinstance(autoscale, str) else autoscale
+    try:
+        numbers = sorted((int(part) for part in parts), reverse=True)
+    except (TypeError, ValueError):
+        numbers = []
+    if not 1 <= len(numbers) <= 2 or numbers[0] < 1 or numbers[-1] < 0:
+        raise ImproperlyConfigured(
+            f"autoscale={autoscale!r}: give the most and the fewest slots, as in (10, 2) or '10,2'; the first above 0."
+        )
+    return numbers[0], numbers[1] if len(numbers) > 1 else 0
 
 
 def _fires_entries(app: LiteQueue, burst: bool) -> bool:

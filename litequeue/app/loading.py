@@ -250,6 +250,7 @@ def runtime(app: LiteQueue, eager: bool = False) -> Runtime:
         success_retention=success_retention,
         failure_retention=failure_retention,
         max_deaths=app.conf.max_worker_deaths,
+        timezone=app.timezone,
         make_beat=functools.partial(_make_beat, app),
     )
 

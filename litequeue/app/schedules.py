@@ -19,9 +19,10 @@ from litequeue.beat.in_memory import BeatLazyFunc, ScheduleEntry
 from litequeue.beat.planning import Plan, read_schedule
 from litequeue.beat.service import Service
 from litequeue.beat.showing import ScheduledEntry, show
-from litequeue.calling.message import OPTIONS, Place, build
+from litequeue.calling.message import Place, build
+from litequeue.calling.options import OPTIONS
 from litequeue.core import clock
-from litequeue.core.records import Entry, NewEntry, NewTask, Synchronised
+from litequeue.core.records import Entry, Keys, NewEntry, NewTask, Synchronised
 from litequeue.core.routing import declared_queues
 from litequeue.core.ties import ERRBACKS, read_errbacks, write_errbacks
 from litequeue.exceptions import ImproperlyConfigured, LiteQueueError, NotRegistered
@@ -165,12 +166,17 @@ class Schedules:
         return self.get(name)
 
     def run_now(self, name: str) -> AsyncResult:
-        """Enqueue the entry's task at once. The schedule stays as it is, and the run is not counted."""
+        """Enqueue the entry's task at once. The schedule stays as it is, and the run is not counted.
+
+        Where another task holds its unique key, the result is that task's, as of any call.
+        """
         plan = Plan(self._entry(name))
         now = clock.now()
         new = plan.run(now, now)
-        self._app.store.enqueue([new])
-        result: AsyncResult = self._app.AsyncResult(new.id)
+        holder = self._app.store.enqueue([new]).get(new.id)
+        result: AsyncResult = self._app.AsyncResult(holder or new.id)
+        if holder is not None:
+            result.existed = True
         return result
 
     def _changed(self, entry: Entry, changes: Mapping[str, Any]) -> NewEntry:
@@ -199,7 +205,19 @@ class Schedules:
             return self._call(entry.name, changes.get("task", task.name), args, kwargs, changes.get("options"))
         encoded = self._app.codec.encode_call(args or (), kwargs or {}, task.serializer, task.compression)
         payload, serializer, compression = encoded
+        if task.keys is not None:
+            task = task._replace(keys=self._changed_keys(entry, task, args or (), kwargs or {}))
         return write_errbacks([task._replace(payload=payload, serializer=serializer, compression=compression)])
+
+    def _changed_keys(self, entry: Entry, call: NewTask, args: Any, kwargs: Any) -> Keys | None:
+        """The keys of a call with other arguments. TypeError: the entry's options made them, maybe of its arguments."""
+        from litequeue.calling.keys import keys_of
+
+        app, declaring = self._app, self._app.tasks.get(call.name)
+        before = app.codec.decode_call(call.payload, call.serializer, call.compression)
+        if call.keys == keys_of(app, call.name, *before, {}, declaring):
+            return keys_of(app, call.name, args, kwargs, {}, declaring)
+        raise TypeError(f"entry {entry.name!r} has keys, which may be made of its arguments: give its options as well")
 
     # Making
 

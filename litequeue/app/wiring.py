@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from litequeue.app.broker import broker_path, results_disabled
-from litequeue.calling.message import OPTIONS
+from litequeue.calling.options import OPTIONS
 from litequeue.core.payload import Codec
 from litequeue.core.routing import Router, declared_queues, prepare_routes
 from litequeue.core.zones import zone

@@ -304,4 +304,4 @@ def _read_call(entry: Entry) -> tuple[NewTask, str]:
     if not isinstance(given, dict):
         raise ValueError("the headers of the entry's call are no JSON object")
     headers = json.dumps({**given, NAME_HEADER: entry.name}, separators=(",", ":"))
-    return task._replace(ties=ERRBACKS if task.errbacks else 0), f'{headers[:-1]},"{DUE_HEADER}":'
+    return task._replace(ties=task.ties | (ERRBACKS if task.errbacks else 0)), f'{headers[:-1]},"{DUE_HEADER}":'

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from litequeue import signals
 from litequeue.app.current import get_current_worker_task
 from litequeue.calling.announcing import announce_published
-from litequeue.calling.message import arguments, known_durability
+from litequeue.calling.options import arguments, known_durability
 from litequeue.canvas.places import Spot, Tail, after, now
 from litequeue.canvas.plan import Planner
 from litequeue.canvas.tree import as_list

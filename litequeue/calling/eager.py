@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from litequeue import states
 from litequeue.app.loading import runtime
-from litequeue.calling.message import CANVAS, build
+from litequeue.calling.message import build
+from litequeue.calling.options import CANVAS
 from litequeue.core import clock, state
 from litequeue.core.records import Claimed, Input, NewCanvas, Outcome, Rerun
+from litequeue.exceptions import Snooze
 from litequeue.result.eager_result import EagerResult
 from litequeue.utils.nodenames import gethostname
 from litequeue.worker.executor import Executor, Run
@@ -22,15 +24,23 @@ if TYPE_CHECKING:
     from litequeue.worker.runtime import Runtime
 
 
+_MOST_SNOOZES = 100
+_NOT_CLAIMED = frozenset({"ignore_result", "snooze"})
+"""What a retry says beside the fields of a claim."""
+
+
 class EagerExecutor(Executor):
     """The worker's executor, which also hands out the exception itself: here it need not cross a file."""
 
     _errors: dict[str, BaseException]
+    _snoozes: dict[str, int]
+    """How many times each task that runs now has been snoozed."""
 
     def __init__(self, runtime: Runtime, node: str) -> None:
         super().__init__(runtime, node)
         self.runtime = runtime
         self._errors = {}
+        self._snoozes = {}
 
     def attempt(self, claimed: Claimed, given: Input | None = None) -> tuple[Outcome, BaseException | None]:
         """Run the task once; its outcome, and the exception it failed with."""
@@ -38,7 +48,16 @@ class EagerExecutor(Executor):
             outcome = self.run(claimed, given, eager=True)
         finally:
             error = self._errors.pop(claimed.id, None)
+        if outcome.rerun is None:
+            self._snoozes.pop(claimed.id, None)
         return outcome, error
+
+    def _snoozed(self, run: Run, snooze: Snooze) -> Outcome:
+        count = self._snoozes[run.claimed.id] = self._snoozes.get(run.claimed.id, 0) + 1
+        if count > _MOST_SNOOZES:  # what it waits for may never come, as nothing else runs meanwhile
+            snooze.add_note(f"It was snoozed {count} times in place, where nothing is waited for.")
+            return self._failed(run, snooze)
+        return super()._snoozed(run, snooze)
 
     def _failed(self, run: Run, error: BaseException) -> Outcome:
         self._errors[run.claimed.id] = error
@@ -62,10 +81,10 @@ def run(task: Task, args: Any, kwargs: Any, options: dict[str, Any], throw: bool
 
         return apply_call(task, args, kwargs, options, throw)  # type: ignore[no-any-return]
     new = build(app, task.name, args, kwargs, options, task, eager=True).new
-    claimed = Claimed(0, *new._replace(ignore_result=0), clock.now(), 1, 0)
+    claimed = Claimed(0, *new._replace(ignore_result=0)[:-1], clock.now(), 1, 0)
     executor: EagerExecutor = app.eager_executor
     outcome, error = executor.attempt(claimed)
-    while outcome.rerun is not None and outcome.rerun.retries is not None:
+    while outcome.rerun is not None and (outcome.rerun.snooze or outcome.rerun.retries is not None):
         claimed = _again(claimed, outcome.rerun)
         outcome, error = executor.attempt(claimed)
     if outcome.graft is not None and outcome.graft.become is not None:
@@ -91,11 +110,11 @@ def _run_replaced(task: Task, outcome: Outcome, throw: bool | None) -> EagerResu
 
 def _again(claimed: Claimed, rerun: Rerun) -> Claimed:
     """The claim with what the retry changes."""
-    changes = {name: value for name, value in rerun._asdict().items() if value is not None and name != "ignore_result"}
+    changes = {name: value for name, value in rerun._asdict().items() if value is not None and name not in _NOT_CLAIMED}
     payload = changes.pop("payload", None)
     if payload is not None:
         changes.update(payload=payload.data, serializer=payload.serializer, compression=payload.compression)
-    return claimed._replace(attempt=claimed.attempt + 1, **changes)
+    return claimed._replace(attempt=claimed.attempt + (not rerun.snooze), **changes)
 
 
 def _result(task: Task, outcome: Outcome, error: BaseException | None) -> EagerResult:

@@ -19,6 +19,7 @@ from litequeue.core.failure import decode_exception, encode_exception
 from litequeue.core.records import (
     ERROR,
     NORMAL,
+    ROW_FIELDS,
     UPSTREAM,
     Claimed,
     Encoded,
@@ -92,9 +93,10 @@ class InPlace:
     def run(self, canvas: NewCanvas) -> None:
         """Run the tasks of `canvas`, and all that they lead to."""
         store = self._store
-        new = NewProcess(worker=gethostname(), role="worker", parent=None, identity=process.current(), queues=())
-        holder = store.register(new)
         self._note(canvas.tasks)
+        queues = tuple(self._queues)
+        new = NewProcess(worker=gethostname(), role="worker", parent=None, identity=process.current(), queues=queues)
+        holder = store.register(new)
         store.enqueue_canvas(NewCanvas(_Wanted(canvas.tasks, self._unwanted), canvas.groups))
         claimed = store.claim(self._claimant(holder), 1).claimed
         while claimed:
@@ -102,6 +104,7 @@ class InPlace:
             if outcome.graft is not None:
                 self._note(outcome.graft.canvas.tasks)
                 self._note(() if outcome.graft.become is None else (outcome.graft.become,))
+                store.set_queues(holder, tuple(self._queues))
             claimed = store.settle(self._claimant(holder), [outcome], 1).claimed
             self._keep(outcome)
 
@@ -126,17 +129,18 @@ class InPlace:
             self.first_error = self.first_error or error
         if outcome.rerun is None:
             return outcome
-        if outcome.rerun.retries is None:  # Reject(requeue=True): nobody else is here to take it
+        rerun = outcome.rerun
+        if rerun.retries is None and not rerun.snooze:  # Reject(requeue=True): nobody else is here to take it
             record = outcome.result or Encoded(encode_exception(Reject("requeued in place")), ERROR)
             return Outcome(claimed, state.FAILED, outcome.finished_at, record)
-        return outcome._replace(state=state.READY, rerun=outcome.rerun._replace(run_at=None, expires_at=None))
+        return outcome._replace(state=state.READY, rerun=rerun._replace(run_at=None, expires_at=None))
 
     def _keep(self, outcome: Outcome) -> None:
         """Write the row of a task that wants to be found in the file."""
         claimed = outcome.claimed
         task = self._executor.runtime.registry[claimed.name]
         if outcome.state in state.TERMINAL and task.store_eager_result and claimed.id not in self._unwanted:  # type: ignore[attr-defined]
-            row = NewTask._make(claimed[1 : 1 + len(NewTask._fields)])
+            row = NewTask._make((*claimed[1 : 1 + len(ROW_FIELDS)], None))
             row = row._replace(after=None, edge=None, takes_input=0, ties=0, errbacks=None, origin=None)
             self._app.store.record(row, outcome._replace(graft=None))
 

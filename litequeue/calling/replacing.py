@@ -90,7 +90,7 @@ def replaced(task: Task, signature: Any) -> Replaced:
     kept = tuple(as_list(request.errbacks))
     planner = _Replacing(task, nesting, kept)
     spot = Spot(request.root_id or request.id, request.id, request.priority)
-    spot.error_callbacks, spot.task_id = kept, request.id
+    spot.error_callbacks, spot.task_id, spot.sole = kept, request.id, False
     if planner.plan(signature, spot) is None or planner.become is None:
         raise ImproperlyConfigured("Cannot replace a task with nothing")
     become = planner.become._replace(parent_id=request.parent_id)
@@ -145,7 +145,7 @@ def add(task: Task, signature: Any) -> Any:
     group_id = request.group
     planner = Planner(task.app, eager=bool(request.is_eager))
     spot = Spot(request.root_id or request.id, request.id, request.priority)
-    spot.group_id, spot.ties, spot.inner = group_id, MEMBER | FEEDS, True
+    spot.group_id, spot.ties, spot.inner, spot.sole = group_id, MEMBER | FEEDS, True, False
     signature = signature.clone()
     for name in ("group_id", "group_index", "chord"):
         signature.options.pop(name, None)

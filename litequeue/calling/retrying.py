@@ -9,11 +9,12 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from litequeue.calling.message import build_rerun
 from litequeue.core.backoff import exponential_backoff
-from litequeue.exceptions import Ignore, Reject, Retry
+from litequeue.exceptions import Ignore, Reject, Retry, Snooze
 
 if TYPE_CHECKING:
     from litequeue.core.context import Context
@@ -60,6 +61,16 @@ def retry(
     return told
 
 
+def snooze(task: Task, seconds: float | timedelta | None, eta: datetime | None) -> Snooze:
+    """The Snooze that runs the current request of `task` again later."""
+    told = Snooze(seconds, eta)
+    request = task.request
+    if not request.called_directly:
+        # It stands even if it is caught by an `except Exception` of the task.
+        request.update(pending=told)
+    return told
+
+
 def _raise_in_context(exc: BaseException) -> None:
     """Raise `exc`, with the exception that is being handled as its cause."""
     handled = sys.exception()
@@ -97,7 +108,7 @@ def autoretrying(task: Task, run: Callable[..., Any]) -> Callable[..., Any]:
     import inspect
 
     retry_for: tuple[type[BaseException], ...] = tuple(task.autoretry_for)
-    not_for: tuple[type[BaseException], ...] = (Ignore, Reject, Retry, *task.dont_autoretry_for)
+    not_for: tuple[type[BaseException], ...] = (Ignore, Reject, Retry, Snooze, *task.dont_autoretry_for)
 
     def turn(exc: BaseException) -> Retry:
         return task.retry(exc=exc, **_how(task))

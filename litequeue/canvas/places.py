@@ -92,7 +92,7 @@ class Tail(NamedTuple):
 def after(task_id: str, edge: str, root_id: str, priority: int | None = None) -> Spot:
     """The spot of what waits for a task, and is called by it."""
     spot = Spot(root_id, task_id, priority)
-    spot.after, spot.edge, spot.takes_input = task_id, edge, 1
+    spot.after, spot.edge, spot.takes_input, spot.sole = task_id, edge, 1, False
     return spot
 
 

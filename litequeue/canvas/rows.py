@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from litequeue import signals
 from litequeue.calling.capturing import captured_call
-from litequeue.calling.message import OF_PRESET, Preset, build, preset_for
+from litequeue.calling.message import Preset, build, preset_for
+from litequeue.calling.options import OF_PRESET
 from litequeue.canvas.places import Spot, Tail, after, merged, united
 from litequeue.canvas.spool import Spool
 from litequeue.canvas.tree import as_list, as_member, check_callback
@@ -138,6 +139,7 @@ class RowMaker:
             args, kwargs, options = task.prepare_call(args, kwargs, takes_input=takes_input, **options)
         here.takes_input = takes_input
         here.ties, here.errbacks = self._ties(spot, callbacks, error_callbacks)
+        here.keyed = not self._eager
         if not self._inherits_priority:
             here.priority = None
         built = build(self.app, name, args, kwargs, options, task, eager=self._eager, place=here)
@@ -225,6 +227,7 @@ class RowMaker:
         task = self._registry.get(callback["task"])
         spot = Spot()
         spot.after, spot.inner = "?", True  # it waits: seconds count from when it fires
+        spot.sole = False
         spot.takes_input = 3 if task is not None and task.takes_error else 1
         new = RowMaker(self.app, eager=self._eager)._task(callback, spot).last
         assert new is not None

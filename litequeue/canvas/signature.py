@@ -152,7 +152,7 @@ class Signature(dict[str, Any]):
     def apply_async(self, args: Any = None, kwargs: Any = None, route_name: str | None = None, **options: Any) -> Any:
         """Enqueue the task, with these arguments before its own and these options over its own."""
         if args.__class__ is not tuple and (args or kwargs):
-            from litequeue.calling.message import arguments
+            from litequeue.calling.options import arguments
 
             args, kwargs = arguments(args, kwargs)
         merged_args, merged_kwargs, merged = self._merge(args, kwargs, _given(options))

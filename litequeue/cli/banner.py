@@ -68,11 +68,12 @@ def _kept(seconds: float | None) -> str:
 
 
 def _pool(options: WorkerOptions) -> str:
-    unit = {"prefork": "process", "threads": "thread"}.get(options.pool)
+    unit = {"prefork": "process", "threads": "thread", "asyncio": "slot"}.get(options.pool)
     if unit is None:
         return options.pool
-    plural = "" if options.concurrency == 1 else "es" if unit == "process" else "s"
-    return f"{options.pool}, {options.concurrency} {unit}{plural}"
+    most, least = options.autoscale or (options.concurrency, options.concurrency)
+    plural = "" if most == 1 else "es" if unit == "process" else "s"
+    return f"{options.pool}, {most if most == least else f'{least} to {most}'} {unit}{plural}"
 
 
 def _queues(runtime: Runtime, options: WorkerOptions) -> str:

@@ -20,6 +20,8 @@ class Invocation:
 
     app: Any = None
     """The app itself, when a program calls us; then `-A` is not needed."""
+    argv: list[str] = field(default_factory=list)
+    """The command line, without the program's name."""
     app_spec: str | None = None
     broker: str | None = None
     result_backend: str | None = None

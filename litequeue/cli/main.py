@@ -35,6 +35,12 @@ COMMANDS: Final[dict[str, Lazy]] = {
     "worker": Lazy("litequeue.cli.worker:worker", "Run tasks."),
     "beat": Lazy("litequeue.cli.beat:beat", "Fire the entries of the schedule, without running tasks."),
     "schedule": Lazy("litequeue.cli.schedule:schedule", "Show and change the entries of the schedule."),
+    "control": Lazy("litequeue.cli.control:control", "Have running workers do something; change limits; revoke."),
+    "pause": Lazy("litequeue.cli.pause:pause", "Start nothing more from a queue, or of a task, for a while."),
+    "resume": Lazy("litequeue.cli.pause:resume", "End a pause."),
+    "dead": Lazy("litequeue.cli.dead:dead", "List the tasks that failed, and show their history."),
+    "retry": Lazy("litequeue.cli.dead:retry", "Run tasks again that failed, or were revoked."),
+    "discard": Lazy("litequeue.cli.dead:discard", "Delete tasks that failed, or were revoked."),
     "purge": Lazy("litequeue.cli.purge:purge", "Delete the tasks that have not started."),
     "help": Lazy("litequeue.cli.help:help", "Show the help of a command."),
 }
@@ -126,7 +132,7 @@ def run(argv: Sequence[str] | None = None, *, app: Any = None) -> int:
         args = args[1:]
     try:
         code = litequeue.main(
-            args=args or ["--help"], prog_name="litequeue", standalone_mode=False, obj=Invocation(app=app)
+            args=args or ["--help"], prog_name="litequeue", standalone_mode=False, obj=Invocation(app=app, argv=args)
         )
         return code if isinstance(code, int) else 0
     except (click.Abort, KeyboardInterrupt) as exc:

@@ -28,10 +28,16 @@ from litequeue.exceptions import ImproperlyConfigured, LiteQueueCommandException
 if TYPE_CHECKING:
     from litequeue.worker.runtime import Loader, Runtime, WorkerOptions
 
-POOLS: Final = {"prefork": "prefork", "processes": "prefork", "threads": "threads", "solo": "solo"}
+POOLS: Final = {
+    "prefork": "prefork",
+    "processes": "prefork",
+    "threads": "threads",
+    "asyncio": "asyncio",
+    "solo": "solo",
+}
 """Every name of a pool, with the one that the worker knows."""
 
-_GREEN: Final = {"eventlet": "threads", "gevent": "threads", "custom": "prefork, threads or solo"}
+_GREEN: Final = {"eventlet": "threads", "gevent": "threads", "custom": "prefork, threads, asyncio or solo"}
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -46,21 +52,24 @@ class Pool(AnyParamType):
         if name in _GREEN:
             self.fail(f"litequeue has no {name} pool; write -P {_GREEN[name]}", param, ctx)
         if name not in POOLS:
-            self.fail(f"{value!r} is not a pool; write one of prefork, threads, solo", param, ctx)
+            self.fail(f"{value!r} is not a pool; write one of prefork, threads, asyncio, solo", param, ctx)
         return POOLS[name]
 
 
 class Autoscale(AnyParamType):
-    """Celery's `max,min`; its value is the larger number."""
+    """The most and the fewest slots: `max,min`, in either order as with Celery; one number alone is the most."""
 
     name = "max,min"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The number of slots."""
-        numbers = [part.strip() for part in str(value).split(",")]
-        if not all(number.isdecimal() for number in numbers) or not 1 <= len(numbers) <= 2:
-            self.fail(f"{value!r} is not max,min; write two whole numbers, or use -c", param, ctx)
-        return max(1, *map(int, numbers))
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """(max, min)."""
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in str(value).split(",")]
+        numbers = sorted((int(part) for part in parts if part.isdecimal()), reverse=True)
+        if len(numbers) != len(parts) or not 1 <= len(numbers) <= 2 or numbers[0] < 1:
+            self.fail(f"{value!r} is not max,min; write two whole numbers, the larger above 0", param, ctx)
+        return numbers[0], numbers[1] if len(numbers) > 1 else 0
 
 
 def _options(section: str, *declared: tuple[tuple[str, ...], dict[str, Any]]) -> Callable[[_Function], _Function]:
@@ -118,7 +127,7 @@ def _names(**attrs: Any) -> dict[str, Any]:
     ),
     (
         ("-P", "--pool"),
-        {"type": Pool(), "metavar": "POOL", "help": "prefork (processes, the default), threads or solo."},
+        {"type": Pool(), "metavar": "POOL", "help": "prefork (processes, the default), threads, asyncio or solo."},
     ),
     (
         ("--time-limit",),
@@ -127,6 +136,10 @@ def _names(**attrs: Any) -> dict[str, Any]:
     (
         ("--soft-time-limit",),
         {"type": SECONDS, "metavar": "SECONDS", "help": "Raise SoftTimeLimitExceeded in a task that runs longer."},
+    ),
+    (
+        ("--watchdog",),
+        {"is_flag": True, "help": "With solo: run it in a process that is killed at a hard time limit."},
     ),
     (
         ("--max-tasks-per-child",),
@@ -146,7 +159,7 @@ def _names(**attrs: Any) -> dict[str, Any]:
     ),
     (
         ("--autoscale",),
-        {"type": Autoscale(), "metavar": "MAX,MIN", "help": "Accepted from Celery: as -c MAX."},
+        {"type": Autoscale(), "metavar": "MAX,MIN", "help": "As many slots as there is work for, within bounds."},
     ),
 )
 @_options(
@@ -177,9 +190,11 @@ def worker(call: Invocation, /, **given: Any) -> int:
     SIGTERM or Ctrl-C finishes what runs and gives back the rest; a second Ctrl-C, or SIGQUIT, gives back everything at
     once.
     """
+    from litequeue.cli import watchdog
     from litequeue.cli.loader import CommandLineLoader
     from litequeue.cli.pidfile import held_pidfile
 
+    watched = watchdog.asked_for(call) if given["watchdog"] else None
     app = call.load_app(with_tasks=True)
     if given["include"]:
         app.conf.include = tuple(dict.fromkeys((*app.conf.include, *given["include"])))
@@ -188,7 +203,13 @@ def worker(call: Invocation, /, **given: Any) -> int:
         app.conf.beat_scheduler = given["scheduler"]
     options = worker_options(app, call, given)
     loader = CommandLineLoader(app, call.config)
+    if watched is not None:
+        options = watchdog.checked(options, watched)
+        if options.watchdog is not None:  # what follows is that process's business
+            return _serve(app, call, options, loader, purge=given["purge"] and not options.watchdog.starts)
     with held_pidfile(_template("--pidfile", given["pidfile"], options.node)):
+        if watched is not None:
+            return watchdog.run(watched, options, loader)
         return _serve(app, call, options, loader, purge=given["purge"])
 
 
@@ -258,13 +279,15 @@ def worker_options(app: Any, call: Invocation, given: dict[str, Any]) -> WorkerO
     from litequeue.app import embedded
     from litequeue.cli.queues import selected_queues
 
-    conf = app.conf
+    conf, node = app.conf, _node(given["hostname"])
+    embedded.announce(app, node, given)
     pool = given["pool"] or _pool_of(conf)
     options = embedded.worker_options(
         app,
         pool=pool,
         concurrency=_slots(conf, call, given, pool),
-        hostname=_node(given["hostname"]),
+        autoscale=given["autoscale"],
+        hostname=node,
         queues=selected_queues(conf, given["queues"], given["exclude_queues"]),
         burst=given["burst"],
         beat=given["beat"],
@@ -297,16 +320,16 @@ def _node(hostname: str | None) -> str:
 def _pool_of(conf: Any) -> str:
     if conf.worker_pool not in POOLS:
         raise LiteQueueCommandException(
-            f"worker_pool: {conf.worker_pool!r} is not a pool; write one of prefork, threads, solo"
+            f"worker_pool: {conf.worker_pool!r} is not a pool; write one of prefork, threads, asyncio, solo"
         )
     return POOLS[conf.worker_pool]
 
 
 def _slots(conf: Any, call: Invocation, given: dict[str, Any], pool: str) -> int | str | None:
     """How many tasks run side by side; None and `auto`: as many as there are cores."""
-    asked = given["concurrency"] if given["concurrency"] is not None else given["autoscale"]
-    if given["autoscale"] is not None:
-        call.note(f"--autoscale is ignored: a worker keeps its size, here {asked or 'one slot per core'}")
+    asked = given["concurrency"]
+    if given["autoscale"] is not None and asked is not None:
+        call.note(f"-c {asked or 'auto'} is ignored: --autoscale says how many slots there are")
     if asked == 0:
         return "auto"
     if pool == "solo" and asked not in (None, 1):

@@ -295,18 +295,16 @@ _needed(
     None,
     "bool",
     "",
-    "Off: a task that raised is given back to run again, where it would end as FAILURE. None: as "
-    "`task_acks_on_failure_or_timeout`.",
-    "acknowledgement rules",
+    "Has no effect: with Celery it says whether the message of a task that raised is acknowledged or rejected, and "
+    "here its row is kept as FAILURE either way.",
 )
 _needed(
     "task_acks_on_timeout",
     None,
     "bool",
     "",
-    "Off: a task that ran into its hard time limit is given back to run again. None: as "
-    "`task_acks_on_failure_or_timeout`.",
-    "acknowledgement rules",
+    "Off: a task that was killed at its hard time limit runs again, up to `max_worker_deaths` deaths, unless it is at "
+    "most once. None: as `task_acks_on_failure_or_timeout`.",
 )
 _nice(
     "task_acks_on_failure_or_timeout",
@@ -314,23 +312,22 @@ _nice(
     "bool",
     "",
     "Both of the two settings before, for those that are None.",
-    "acknowledgement rules",
 )
 _needed(
     "task_reject_on_worker_lost",
     None,
     "bool",
     "",
-    "Celery gives a late-acknowledged task back after a worker death only if this is on; here `task_acks_late` alone "
-    "says so.",
+    "Off: a task whose process died while it ran is FAILURE with `WorkerLostError` at the first death. None, the "
+    "default, and on: it runs again, up to `max_worker_deaths` deaths. With Celery it must be on for that.",
 )
 _needed(
     "task_retry_on_worker_lost",
     False,
     "bool",
     "",
-    "Celery counts a worker death as a retry if this is on; here deaths are counted by themselves, up to "
-    "`max_worker_deaths`.",
+    "On: comes before `task_reject_on_worker_lost`. With Celery a worker death then counts as a retry; here deaths are "
+    "counted by themselves, up to `max_worker_deaths`, with or without it.",
 )
 _own(
     "max_worker_deaths",
@@ -450,7 +447,7 @@ _needed(
     "How many tasks a worker runs side by side. None: one per core; `auto`: one per core this process may use, "
     "containers' limits included.",
 )
-_needed("worker_pool", "prefork", "text", "", "How tasks are run: `prefork` (processes), `threads` or `solo`.")
+_needed("worker_pool", "prefork", "text", "", "How tasks are run: `prefork` (processes), `threads`, `asyncio` or `solo`.")
 _needed(
     "worker_pool_start_method",
     "forkserver" if os.name == "posix" else "spawn",
@@ -486,16 +483,24 @@ _own(
     "After so long without a renewal a worker counts as dead where its process cannot be asked (another host or "
     "container).",
 )
-_needed(
-    "worker_enable_remote_control",
-    True,
-    "bool",
-    "",
-    "The worker answers `litequeue control` and `inspect`.",
-    "task control",
-)
+_needed("worker_enable_remote_control", True, "bool", "", "The worker carries out commands (`app.control`).")
 _needed("worker_disable_rate_limits", False, "bool", "", "Rate limits are not kept.", "rate limits")
-_nice("worker_autoscaler", None, "any", "", "The class that decides how many children run.", "autoscale")
+_nice(
+    "worker_autoscaler",
+    None,
+    "any",
+    "",
+    "Accepted from Celery, where it names the class that decides how many children run. Here `--autoscale` goes by "
+    "the backlog.",
+)
+_own(
+    "worker_autoscale_keepalive",
+    30.0,
+    "positive",
+    "seconds",
+    "With `--autoscale`, for how long a slot is idle before there is one fewer. Celery's environment variable "
+    "`AUTOSCALE_KEEPALIVE` comes first.",
+)
 _nice(
     "worker_direct",
     False,
@@ -504,7 +509,7 @@ _nice(
     "Each worker also has a queue of its own, named after its node.",
     "worker queues",
 )
-_nice("worker_pool_restarts", False, "bool", "", "The remote command `pool_restart` is allowed.", "task control")
+_nice("worker_pool_restarts", False, "bool", "", "The remote command `pool_restart` is allowed.")
 _nice(
     "worker_send_task_events",
     False,

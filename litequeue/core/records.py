@@ -35,6 +35,20 @@ class Encoded(NamedTuple):
     compression: str | None = None
 
 
+class Keys(NamedTuple):
+    """What a task shares with others: the field order is that of the columns (`core.keys` has the rules)."""
+
+    concurrency_key: str | None = None
+    """Of all tasks with this key at most `concurrency_limit` run at once, over all workers."""
+    concurrency_limit: int | None = None
+    unique_key: str | None = None
+    """At most one task holds this key."""
+    unique_hold: int = 0
+    """The states in which it holds its unique key, and what becomes of another that wants it: bits of `core.keys`."""
+    unique_window: float | None = None
+    """Seconds from its enqueue for which it holds the key at most; None: as long as its state says."""
+
+
 class NewTask(NamedTuple):
     """A task to be enqueued, as the client decided it; the field order is the column order of the INSERT."""
 
@@ -84,6 +98,12 @@ class NewTask(NamedTuple):
     """Its error callbacks, as `core.ties.write_errbacks` writes them."""
     stamps: str | None = None
     """Its stamps, a JSON object `{header: value or list of values}`."""
+    keys: Keys | None = None
+    """The last field, and no column: few tasks have keys, and their columns are written after the row."""
+
+
+ROW_FIELDS: Final = NewTask._fields[:-1]
+"""The fields of a new task that are columns of its row, in the order of the columns: `task[:-1]`."""
 
 
 class NewGroup(NamedTuple):
@@ -172,6 +192,8 @@ class Rerun(NamedTuple):
     headers: str | None = None
     options: str | None = None
     ignore_result: int | None = None
+    snooze: bool = False
+    """The attempt does not count (`raise Snooze`)."""
 
 
 Value = Encoded | None | tuple["Value", ...]
@@ -238,8 +260,8 @@ class TaskRecord(NamedTuple):
     id: str
     name: str
     queue: str
-    aside: bool
-    """Whether a worker has met it that does not know its task."""
+    lane: str
+    """Where claimers look for it: its queue, or apart: unknown, paused, limited, or waiting for its concurrency key."""
     priority: int
     state: str
     """The engine's state (`core.state`)."""
@@ -270,6 +292,12 @@ class TaskRecord(NamedTuple):
     ties: int
     errbacks: str | None
     stamps: str | None
+    concurrency_key: str | None
+    concurrency_limit: int | None
+    unique_key: str | None
+    """The key that it holds, or held last."""
+    cancel: str | None
+    """A revoke that came while it ran: the signal that it is to be killed with, or empty; None: there was none."""
     enqueued_at: float
     attempt: int
     deaths: int
@@ -283,6 +311,16 @@ class TaskRecord(NamedTuple):
     result_serializer: str | None
     result_compression: str | None
     traceback: str | None
+
+    @property
+    def parked(self) -> bool:
+        """Whether it waits for its concurrency key."""
+        return self.lane.startswith("\x1f")  # core.keys.PARKED
+
+    @property
+    def aside(self) -> bool:
+        """Whether a worker has met it whose task is unknown to that worker, paused, or limited."""
+        return self.lane != self.queue and not self.parked
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -438,7 +476,7 @@ class AttemptRecord:
 
     attempt: int
     outcome: str
-    """`failed`, `retry`, `requeued`, `lost`."""
+    """`failed`, `retry`, `requeued`, `lost`; of a task that was run again after it had been: `revoked`."""
     error: str
     traceback: str | None
     worker: str | None
@@ -503,3 +541,109 @@ class Rescued:
     """Ids that may be claimed again."""
     failed: tuple[str, ...] = ()
     """Ids that are FAILURE with WorkerLostError: at-most-once tasks and poison tasks."""
+    revoked: tuple[str, ...] = ()
+    """Ids that are REVOKED: tasks that were revoked while they ran."""
+
+
+# Control
+
+
+class Pause(NamedTuple):
+    """A queue or task name that is paused."""
+
+    kind: str
+    """`queue` or `task`."""
+    name: str
+    paused_at: float
+
+
+class Limits(NamedTuple):
+    """What is set for all tasks of a name; the field order is that of the columns."""
+
+    name: str
+    declared_rate: str | None
+    """The rate limit that the code of a worker declares, as in `10/m`."""
+    rate: str | None
+    """The rate limit that was set at run time: it comes first. `0`: no limit."""
+    time_limit: float | None
+    """Seconds, set at run time: comes before what a task was called with. 0: no limit."""
+    soft_time_limit: float | None
+
+    @property
+    def effective_rate(self) -> str | None:
+        """The rate limit that counts; None: there is none."""
+        rate = self.declared_rate if self.rate is None else self.rate
+        return None if rate in (None, "0") else rate
+
+
+class NewCommand(NamedTuple):
+    """What workers are to do."""
+
+    name: str
+    arguments: str
+    """A JSON object."""
+    destination: tuple[str, ...] | None
+    """Node names; None: every worker."""
+    reply_port: int | None
+    """The UDP port at which the sender learns of an answer."""
+    lifetime: float
+    """Seconds after which it is not carried out any more."""
+
+
+class Command(NamedTuple):
+    """A command as a worker finds it in the file."""
+
+    id: int
+    name: str
+    arguments: str
+    reply_port: int | None
+
+
+class Reply(NamedTuple):
+    """What one worker answered."""
+
+    process: int
+    worker: str
+    reply: str
+    """JSON."""
+
+
+class Termination(NamedTuple):
+    """A running task that is to be killed."""
+
+    claimed: Claimed
+    holder: int
+    signal: str
+    """The name of the signal, as in `SIGTERM`."""
+
+
+# Dead letters
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeadFilter:
+    """Which of the tasks that ended badly are meant; what is None does not matter."""
+
+    ids: tuple[str, ...] | None = None
+    names: tuple[str, ...] | None = None
+    queues: tuple[str, ...] | None = None
+    states: tuple[str, ...] = ("failed",)
+    """`failed`, `revoked`, or both."""
+    since: float | None = None
+    """Ended at this time or later."""
+    before: float | None = None
+    """Ended before this time."""
+    error: str | None = None
+    """The class name of the exception, with or without its module."""
+    limit: int | None = None
+    """The newest so many."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Revived:
+    """What became of dead letters that were to be retried."""
+
+    ready: tuple[str, ...] = ()
+    """Ids of those that run again, now or when what they wait for has ended."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Why each of the others cannot be run again."""

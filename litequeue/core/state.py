@@ -9,6 +9,9 @@
 
 A row that waits ends without having run when what it waits for failed, was revoked, or ended ignored.
 
+What failed or was revoked is a dead letter. `retry` makes it ready again, or has it wait where what it waits for has
+not ended; what had ended because of it waits again, and so does a body that was ready, if its group counts it again.
+
 `litequeue.states` has the names Celery users know; `celery_state` derives them, they are never stored beside these.
 """
 
@@ -37,12 +40,12 @@ TERMINAL: Final = frozenset({SUCCEEDED, FAILED, REVOKED, IGNORED})
 
 MOVES: Final[dict[str, frozenset[str]]] = {
     WAITING: frozenset({READY, SCHEDULED, FAILED, REVOKED, IGNORED}),
-    SCHEDULED: frozenset({READY, REVOKED}),
-    READY: frozenset({RUNNING, REVOKED}),
+    SCHEDULED: frozenset({READY, REVOKED, WAITING}),
+    READY: frozenset({RUNNING, REVOKED, WAITING}),
     RUNNING: frozenset({WAITING, READY, SCHEDULED, SUCCEEDED, FAILED, REVOKED, IGNORED}),
     SUCCEEDED: frozenset(),
-    FAILED: frozenset(),
-    REVOKED: frozenset(),
+    FAILED: frozenset({READY, WAITING}),
+    REVOKED: frozenset({READY, WAITING}),
     IGNORED: frozenset(),
 }
 """Every legal move: from a state to the states it may become."""

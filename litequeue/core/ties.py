@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from litequeue.core.records import NewTask
+from litequeue.core.records import Keys, NewTask
 
 THEN: Final = "then"
 """The next step of a chain."""
@@ -35,6 +35,8 @@ QUEUED: Final = 16
 """Another run of its schedule's entry waits for its end, however that comes."""
 APART: Final = 32
 """It is a run of an entry whose runs do not overlap: until it has ended, the entry's next run looks for it."""
+KEYED: Final = 64
+"""It has a concurrency key: when it has run, or ends before, the next one with that key may be claimed."""
 
 # What of a task is not known before it fails, or is the same for every error callback.
 _NOT_KEPT: Final = frozenset({"id", "root_id", "parent_id", "after", "edge", "group_id", "group_index", "ties"})
@@ -75,4 +77,8 @@ def _read(kept: dict[str, Any]) -> NewTask:
         import base64
 
         payload = base64.b64decode(payload["base64"])
-    return NewTask(id="", payload=payload, **kept)
+    keys = kept.pop("keys", None)
+    if keys is None:
+        return NewTask(id="", payload=payload, **kept)
+    keys = Keys(*keys)
+    return NewTask(id="", payload=payload, **kept, ties=KEYED if keys.concurrency_key else 0, keys=keys)

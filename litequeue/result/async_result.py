@@ -30,7 +30,8 @@ from litequeue.result.reading import (
     state_of,
     with_traceback,
 )
-from litequeue.result.tree import ResultBase, refuse_terminate
+from litequeue.result.revoking import Replies, revoke
+from litequeue.result.tree import ResultBase
 from litequeue.result.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class AsyncResult(ResultBase):
     supports_native_join = True
     ignored: bool = False
     """No result is kept for this task: `get()` returns None at once."""
+    existed: bool = False
+    """The call enqueued nothing: this is the task that held its unique key."""
     _ended: TaskRecord | None = None
     _ending: tuple[Any, str | None] | None = None
 
@@ -351,13 +354,17 @@ class AsyncResult(ResultBase):
         signal: Any = None,
         wait: bool = False,
         timeout: float | None = None,
-    ) -> None:
+    ) -> Replies | None:
         """Make a task that has not started REVOKED: it never starts, whether or not a worker is up.
 
-        Returns when that is in the file. A task that has started is left as it is.
+        One that runs is told (`Task.is_cancelled`), goes on, and is never run again. With `terminate` its worker ends
+        it by `signal`, a name or a number (SIGTERM), and it is REVOKED as well.
+
+        Returns when that is in the file; with `wait`, when a task that is terminated has ended, at most after `timeout`
+        seconds (None: however long that takes), and what the workers say, in the shape of Celery's replies.
+        ValueError: no such signal.
         """
-        refuse_terminate(terminate)
-        self.app.store.revoke((self.id,))
+        return revoke(self.app, (self.id,), terminate, signal, wait, timeout)
 
     def link(self, callback: Any) -> Any:
         """Call the signature `callback` with the task's result when it succeeds, at once if it has; returns it.

@@ -100,7 +100,7 @@ class Attempt(NamedTuple):
 
     attempt: int
     outcome: str
-    """`failed`, `retry`, `requeued`, or `lost` when its process died."""
+    """`failed`, `retry`, `requeued`, `lost` when its process died, or `revoked`, of a task that was retried after."""
     exception: BaseException
     traceback: str | None
     worker: str | None

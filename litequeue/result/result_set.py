@@ -14,7 +14,8 @@ from litequeue.result.before import Before
 from litequeue.result.joining import assert_will_not_block
 from litequeue.result.looking import looks
 from litequeue.result.reading import ending_of, has_no_result, meta_of, with_traceback
-from litequeue.result.tree import ResultBase, refuse_terminate
+from litequeue.result.revoking import Replies, revoke
+from litequeue.result.tree import ResultBase
 from litequeue.result.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -471,15 +472,23 @@ class ResultSet(ResultBase):
         signal: Any = None,
         wait: bool = False,
         timeout: float | None = None,
-    ) -> None:
-        """Make every member that has not started REVOKED, all in one transaction."""
-        refuse_terminate(terminate)
-        ids = self._revoke_ids()
-        if ids:
-            self.app.store.revoke(ids)
+    ) -> Replies | None:
+        """Make every member that has not started REVOKED, all in one transaction; those that run as in
+        `AsyncResult.revoke`."""
+        watched = self._watched_ids() if wait else None
+        replies = revoke(self.app, self._revoke_ids(), terminate, signal, wait, timeout, watched)
         for other in self._others():
             if not isinstance(other, ResultSet):
                 other.revoke()
+        return replies
+
+    def _watched_ids(self) -> list[str]:
+        """The tasks among the members, and among the members of those that are groups."""
+        ids = self._task_ids()
+        for other in self._others():
+            if isinstance(other, ResultSet):
+                ids += other._watched_ids()
+        return ids
 
     def _revoke_ids(self) -> list[str]:
         ids = self._task_ids()

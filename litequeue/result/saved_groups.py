@@ -33,7 +33,7 @@ def save_group(group: GroupResult) -> None:
     app.store.record(
         new,
         Outcome(
-            Claimed(0, *new, now, 1, 0),
+            Claimed(0, *new[:-1], now, 1, 0),
             SUCCEEDED,
             now,
             Encoded(json.dumps(group.as_tuple()), "json"),

@@ -8,16 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from litequeue.app.current import app_or_default
 from litequeue.exceptions import IncompleteStream
+from litequeue.result.revoking import revoke_stamped
 
 if TYPE_CHECKING:
     from litequeue.app.base import LiteQueue
     from litequeue.canvas.graph import Graph
-
-
-def refuse_terminate(terminate: bool) -> None:
-    """NotImplementedError: tasks that run cannot be ended yet."""
-    if terminate:
-        raise NotImplementedError("terminate=True needs task control, which this version of litequeue does not have")
 
 
 class ResultBase:
@@ -58,15 +53,12 @@ class ResultBase:
         timeout: float | None = None,
     ) -> Any:
         """Revoke every task with one of these values under one of these stamped headers: those that have not started,
-        and those that are sent from now on. With `wait`, a reply for each worker in the shape of Celery's."""
-        refuse_terminate(terminate)
-        store = self.app.store
-        values = {name: value if isinstance(value, (list, tuple, set)) else [value] for name, value in headers.items()}
-        store.revoke_stamped({name: list(several) for name, several in values.items()})
-        if not wait:
-            return None
-        reply = {"ok": f"headers {dict(headers)} flagged as revoked, but not terminated"}
-        return [{process.worker: reply} for process in store.processes() if process.role == "worker"]
+        and those that are sent from now on; with `terminate`, those that run are ended by `signal` (SIGTERM).
+
+        Returns when that is in the file; with `wait`, a reply for each worker in the shape of Celery's. ValueError: no
+        such signal.
+        """
+        return revoke_stamped(self.app, headers, terminate, signal, wait)
 
     def _parents(self) -> list[ResultBase]:
         """The results before this one, first one first."""

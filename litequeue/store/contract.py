@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import socket
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,23 +18,31 @@ from litequeue.core.records import (
     AttemptRecord,
     Canvas,
     Claimed,
+    Command,
+    DeadFilter,
     Encoded,
     Entry,
     Fired,
     Firing,
     GroupRecord,
     Input,
+    Limits,
     Member,
     NewCanvas,
+    NewCommand,
     NewEntry,
     NewProcess,
     NewTask,
     Outcome,
+    Pause,
     ProcessRecord,
+    Reply,
     Rescued,
+    Revived,
     Settled,
     Synchronised,
     TaskRecord,
+    Termination,
     Ticket,
 )
 
@@ -77,8 +85,13 @@ class Picker(Protocol):
     def pick(self, name: str, deaths: int) -> Pick:
         """Decide on a ready row of the task `name` that `deaths` processes died of."""
 
-    def at_most_once(self, name: str) -> bool:
-        """Whether the task `name` must never be run a second time (`acks_late=False`)."""
+    def at_most_once(self, name: str) -> int:
+        """How much running the task `name` twice matters: 0, not at all; ONCE (`acks_late=False`), never, and its start
+        must be durable before it runs; ONCE_STARTED (`reject_on_worker_lost=False`), not after a worker died of it."""
+
+
+ONCE = 1
+ONCE_STARTED = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +104,20 @@ class Claimant:
     """The node name that the row shows."""
     pid: int
     queues: tuple[str, ...]
+    """Until `set_queues` gives its process others."""
     picker: Picker
+    rate_limited: bool = True
+    """False: it takes no notice of rate limits (`worker_disable_rate_limits`)."""
+
+
+class Guard(Protocol):
+    """Keeps interrupts from a thread while the store is at work in it. Both may raise one."""
+
+    def enter(self) -> None:
+        """From now on nothing may be raised in this thread from outside. What this raises is raised before that."""
+
+    def leave(self) -> None:
+        """The counterpart of `enter`."""
 
 
 class Channel(Protocol):
@@ -104,16 +130,20 @@ class Channel(Protocol):
 class Enqueuer(Protocol):
     """What a client does."""
 
-    def enqueue(self, tasks: Sequence[NewTask], durability: str | None = None) -> None:
-        """Write all of `tasks`, or none. DuplicateTaskError names the first id that the file has already.
+    def enqueue(self, tasks: Sequence[NewTask], durability: str | None = None) -> Mapping[str, str]:
+        """Write all of `tasks`, or none. DuplicateTaskError names the first id that the file has; NotUniqueError the
+        first unique key that is held by another task, where the new one is not to stand back or take its place.
 
-        Returns when the rows survive what `durability` (else the store's) promises; then wakes idle workers.
+        Returns when the rows survive what `durability` (else the store's) promises; then wakes idle workers. The answer
+        has those ids of `tasks` that were not written, because of their unique keys, with the ids of the tasks that
+        stand for them.
         """
 
     def enqueue_canvas(self, canvas: NewCanvas, durability: str | None = None) -> None:
         """Write the tasks and groups of `canvas` in one transaction, or none of them; errors as in `enqueue`.
 
-        A task that waits for nothing is ready, or scheduled; the others wait for the node they name.
+        A task that waits for nothing is ready, or scheduled; the others wait for the node they name. As no other task
+        can take a place in a canvas, NotUniqueError is raised also for a key whose holder would stand for the new task.
         """
 
     def attach(self, task_id: str, canvas: NewCanvas, errbacks: Sequence[NewTask] = ()) -> bool:
@@ -123,15 +153,27 @@ class Enqueuer(Protocol):
     def record(self, task: NewTask, outcome: Outcome) -> None:
         """Write a task that was run in place, ended as `outcome` says. DuplicateTaskError: the id is there already."""
 
-    def revoke(self, ids: Sequence[str], reason: str = "revoked") -> tuple[str, ...]:
+    def revoke(self, ids: Sequence[str], reason: str = "revoked", signal: str | None = None) -> tuple[str, ...]:
         """Make every task of `ids` that has not started REVOKED, with what waits for it; of a group, each member.
 
-        Returns the ids of what was revoked. What has started is left as it is.
+        What runs is told (`is_cancelled`), and never runs again: a retry, or the death of its process, revokes it. With
+        `signal`, the name of one, it is killed by its worker. Returns the ids of what is REVOKED now.
         """
 
-    def revoke_stamped(self, headers: Mapping[str, Sequence[Any]], reason: str = "revoked") -> tuple[str, ...]:
-        """Revoke every task that has one of these values under one of these stamped headers, and has not started; and
-        every such task that is enqueued from now on. Returns the ids of those that were there."""
+    def revoke_stamped(
+        self, headers: Mapping[str, Sequence[Any]], reason: str = "revoked", signal: str | None = None
+    ) -> tuple[str, ...]:
+        """Revoke every task that has one of these values under one of these stamped headers, as `revoke` does; and
+        every such task that is enqueued from now on. Returns the ids of those that were there and are REVOKED now."""
+
+    def cancel(self, task_id: str, state: str) -> bool:
+        """Tell a task that has not ended to stop of its own accord (`is_cancelled`), and show `state` until it ends.
+
+        Unlike `revoke` this leaves one that has not started in its place. False: it has ended, or is not there.
+        """
+
+    def is_cancelled(self, task_id: str) -> bool:
+        """Whether a task was told to stop."""
 
     def forget(self, ids: Sequence[str]) -> int:
         """Delete the rows of `ids` that have ended, and drop the result of those that have not when they end."""
@@ -185,6 +227,21 @@ class Viewer(Protocol):
     def processes(self) -> list[ProcessRecord]:
         """The registered processes, oldest first."""
 
+    def running(self, limit: int) -> list[TaskRecord]:
+        """Up to `limit` tasks that workers hold."""
+
+    def scheduled(self, limit: int) -> list[TaskRecord]:
+        """Up to `limit` tasks that wait for a time, those due next first."""
+
+    def next_ready(self, queues: Iterable[str], limit: int) -> list[TaskRecord]:
+        """Up to `limit` ready tasks of `queues`, those that start next first; those put aside are left out."""
+
+    def revoked(self, limit: int) -> list[str]:
+        """The ids of up to `limit` tasks that are revoked, or are to be when they stop running; newest first."""
+
+    def started_by(self, worker: str, since: float, limit: int) -> dict[str, int]:
+        """How many tasks of each name the node `worker` has started since; counted in the newest `limit` tasks."""
+
     def changes(self) -> int:
         """A number to hand to `wait_for_change`; take it before reading."""
 
@@ -205,8 +262,9 @@ class Claimer(Protocol):
         slot is marked so already.
         """
 
-    def settle(self, claimant: Claimant, outcomes: Sequence[Outcome], limit: int = 0) -> Settled:
-        """End `outcomes` and claim up to `limit` next rows in one transaction.
+    def settle(self, claimant: Claimant, outcomes: Sequence[Outcome], limit: int = 0, idle: bool = False) -> Settled:
+        """End `outcomes` and claim up to `limit` next rows in one transaction; `idle` as in `claim`.
+        With a `limit` of 0 an idle slot is not counted as idle any more: it ends.
 
         Every outcome is fenced by (holder, attempt): one that this process no longer holds changes nothing and comes
         back in `lost`.
@@ -243,16 +301,25 @@ class Supervisor(Protocol):
     def held(self, process_id: int) -> list[Claimed]:
         """What the process holds now."""
 
-    def bury(self, process_id: int, reason: str, max_deaths: int) -> Rescued:
+    def terminations(self, worker: int) -> list[Termination]:
+        """The tasks that processes of the worker `worker` run, and that are to be killed."""
+
+    def bury(self, process_id: int, reason: str, max_deaths: int, guilty: Collection[Ticket] | None = None) -> Rescued:
         """Take back what a dead process held.
 
         At-least-once tasks are ready again and count one death; at `max_deaths` deaths, and for at-most-once tasks at
-        the first, the task is FAILURE with WorkerLostError carrying `reason`. The process is taken out.
+        the first, the task is FAILURE with WorkerLostError carrying `reason`. A task that was revoked while it ran is
+        REVOKED. The process is taken out. With `guilty`, only these attempts died with it: the others are given back
+        as by `deregister`.
         """
 
-    def rescue(self, lease: float, max_deaths: int) -> Rescued:
+    def rescue(self, lease: float, max_deaths: int, worker: int = 0, spared: Collection[int] = ()) -> Rescued:
         """Bury every registered process that is dead: known exactly on this host, and after `lease` seconds without a
-        heartbeat for a process of another host or pid namespace. Never a live one."""
+        heartbeat for a process of another host or pid namespace. Never a live one.
+
+        A child is left to its supervisor, which alone knows why it died, as long as that lives and renews its entry;
+        the children of `worker`, who asks, are left alone only where they are among `spared`.
+        """
 
     def prune(self, limit: int) -> int:
         """Delete up to `limit` rows past their retention, revoke up to `limit` that expired unstarted; how many."""
@@ -263,9 +330,80 @@ class Supervisor(Protocol):
     def busy(self, queues: Sequence[str], names: Collection[str]) -> bool:
         """Whether a row of `queues` is running, or ready or due for a worker that knows `names`."""
 
+    def backlog(self, worker: int, queues: Sequence[str], names: Collection[str], limit: int = 1000) -> int:
+        """How many rows the worker `worker`, which knows `names`, could start now or could have started already, had it
+        free slots: ready ones of its queues (`queues`, until `set_queues`), and those that are due; at most `limit`."""
+
     def wake(self, holder: int, channel: Channel, queues: Sequence[str]) -> bool:
-        """Look whether anybody changed the file since the last call; if so, and work is ready for idle slots of the
-        worker `holder`, wake them. The safety net under lost datagrams."""
+        """Look whether anybody changed the file since the last call, or something has fallen due; if so, and work is
+        ready for idle slots of the worker `holder`, wake them. The safety net under lost datagrams."""
+
+
+class Controller(Protocol):
+    """What steers: pauses, limits, commands to workers, dead letters."""
+
+    def pause(self, kind: str, names: Collection[str]) -> tuple[str, ...]:
+        """Claim no more of the queues, or tasks, `names` (`kind` is `queue` or `task`); what runs goes on.
+
+        Returns those that were not paused before.
+        """
+
+    def resume(self, kind: str, names: Collection[str]) -> tuple[str, ...]:
+        """Claim them again. Returns those that were paused."""
+
+    def paused(self) -> list[Pause]:
+        """Everything that is paused, by kind and name."""
+
+    def declare_rates(self, rates: Mapping[str, str | None]) -> None:
+        """Keep the rate limits that the code of a worker declares for its tasks; writes only what is new."""
+
+    def set_rate(self, name: str, rate: str | None) -> None:
+        """Set the rate limit of a task name, before what is declared; `0`: no limit; None: what is declared."""
+
+    def set_time_limits(self, name: str, hard: float | None, soft: float | None) -> None:
+        """Set the time limits in seconds of the tasks of a name that start from now on, before their own; 0: no limit;
+        None: their own."""
+
+    def limits(self) -> list[Limits]:
+        """What is set, or declared, of any name, by name."""
+
+    def set_queues(self, worker: int, queues: Sequence[str]) -> None:
+        """Let all processes of the worker `worker` claim from `queues`, from their next claim on."""
+
+    def known_queues(self) -> frozenset[str]:
+        """The queues that have a task, or a worker."""
+
+    def known_names(self) -> frozenset[str]:
+        """The names that have a task in the file, or that a worker that runs has registered."""
+
+    def send_command(self, command: NewCommand) -> int:
+        """Write a command, wake the registered processes of role `control`, and return its number."""
+
+    def commands(self, worker: str, after: int) -> list[Command]:
+        """The commands to the node `worker` with numbers above `after` that are still to be carried out."""
+
+    def last_command(self) -> int:
+        """The highest number of a command so far."""
+
+    def reply(self, command: Command, process_id: int, worker: str, reply: str) -> None:
+        """Write a worker's answer, and wake who asked."""
+
+    def replies(self, command_id: int) -> list[Reply]:
+        """The answers so far, oldest first."""
+
+    def dead(self, which: DeadFilter) -> list[TaskRecord]:
+        """The tasks that ended badly, newest first."""
+
+    def retry(self, which: DeadFilter) -> Revived:
+        """Let them run again, from no retries and no deaths, with their history kept; what failed because of them waits
+        for them again, and groups and bodies count them again.
+
+        Each in one transaction with all that hangs on it, and with the others of `which` that do; or not at all, for
+        the reason that the answer gives.
+        """
+
+    def discard(self, which: DeadFilter) -> int:
+        """Delete them with their history; what others still need is deleted when it is not needed any more."""
 
 
 class Scheduler(Protocol):
@@ -310,14 +448,13 @@ class Scheduler(Protocol):
         """Do now what would otherwise fall to some later commit; called after much was fired, while nothing is due."""
 
 
-class Store(Enqueuer, Viewer, Claimer, Supervisor, Scheduler, Protocol):
+class Store(Enqueuer, Viewer, Claimer, Supervisor, Controller, Scheduler, Protocol):
     """One open queue; safe to use from every thread of the process that opened it."""
 
     path: str
 
-    def when_outside(self, call: Callable[[], object]) -> None:
-        """Call `call` in this thread: now, or when the transaction that it is in has ended. What it raises goes to who
-        called the store: that is how a signal handler interrupts a task, and never a transaction."""
+    def guard(self, guard: Guard | None) -> None:
+        """Tell `guard` from now on of each call in this thread that must not be interrupted; None: no more."""
 
     def close(self) -> None:
         """Close the file; the next call opens it again."""

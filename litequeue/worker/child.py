@@ -14,18 +14,19 @@ import struct
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, NamedTuple
 
 from litequeue import exceptions, signals
 from litequeue.core import process
 from litequeue.core.records import NewProcess
 from litequeue.store.contract import Channel
 from litequeue.utils.nodenames import set_process_number
-from litequeue.worker import limits
 from litequeue.worker.batch import Tickets
 from litequeue.worker.consumer import Consumer
 from litequeue.worker.logs import send_records
+from litequeue.worker.orphan import Guard, Limiter
 from litequeue.worker.runtime import Loader, Runtime, WorkerOptions
+from litequeue.worker.stacks import answer_on
 
 logger = logging.getLogger("litequeue.worker")
 
@@ -35,84 +36,80 @@ STOP = b"."
 """What a supervisor sends to stop a child after its task."""
 
 
-def main(
-    loader: Loader,
-    options: WorkerOptions,
-    channel: Channel,
-    control: socket.socket,
-    tickets: Tickets,
-    log: socket.socket | None,
-    parent: int,
-    number: int,
-) -> None:
+class Lines(NamedTuple):
+    """What a child shares with its supervisor."""
+
+    control: socket.socket
+    """On which it is told to stop, and says when it is up, and of each task with limits."""
+    orders: socket.socket
+    """On which it is told which task a signal is meant for, and answers where its threads are."""
+    tickets: Tickets
+    log: socket.socket | None
+    """On which it sends what it logs; None: it writes that itself."""
+
+
+def main(loader: Loader, options: WorkerOptions, channel: Channel, lines: Lines, parent: int, number: int) -> None:
     """Run one slot until the supervisor says stop, or is gone, or the child is to be recycled."""
     stop = StopRequest()
+    answer_on(lines.orders)
     set_process_number(number)
-    if log is None:
+    if lines.log is None:
         loader.set_up_logging(options)
     else:
-        send_records(log, options.loglevel)
+        send_records(lines.log, options.loglevel)
     try:
-        _live(loader, options, channel, control, tickets, parent, stop)
+        _live(loader, options, channel, lines, parent, stop)
     except exceptions.StoreLost as error:
         logger.critical("%s", error)
         sys.exit(1)
 
 
 def _live(
-    loader: Loader,
-    options: WorkerOptions,
-    channel: Channel,
-    control: socket.socket,
-    tickets: Tickets,
-    parent: int,
-    stop: StopRequest,
+    loader: Loader, options: WorkerOptions, channel: Channel, lines: Lines, parent: int, stop: StopRequest
 ) -> None:
     """From the entry in the file to its removal."""
     runtime = loader.load()
-    control.setblocking(False)
+    lines.control.setblocking(False)
     identity = process.current()
     holder = runtime.store.register(
         NewProcess(worker=options.node, role="child", parent=parent, identity=identity, queues=options.queues), channel
     )
     try:
-        _serve(runtime, options, channel, control, tickets, holder, stop)
+        _serve(runtime, options, channel, lines, holder, stop)
     finally:
         runtime.store.deregister(holder)
         runtime.store.close()
 
 
 def _serve(
-    runtime: Runtime,
-    options: WorkerOptions,
-    channel: Channel,
-    control: socket.socket,
-    tickets: Tickets,
-    holder: int,
-    stop: StopRequest,
+    runtime: Runtime, options: WorkerOptions, channel: Channel, lines: Lines, holder: int, stop: StopRequest
 ) -> None:
-    link = Link(control, options.max_memory_per_child)
+    link = Link(lines.control, options.max_memory_per_child)
+    limiter = Limiter(lines, options)
     consumer = Consumer(
         runtime,
         node=options.node,
         holder=holder,
         queues=options.queues,
         channel=channel,
-        interrupt=control,
+        interrupt=lines.control,
         before_claim=link.may_go_on,
         max_tasks=options.max_tasks_per_child,
-        tickets=tickets,
-        limiter=limits.ToSupervisor(control, options),
+        tickets=lines.tickets,
+        rate_limited=options.rate_limited,
+        limiter=limiter,
     )
-    limits.raise_in_task(consumer.executor, runtime.store)
+    limiter.serve(consumer.executor, runtime.store)
+
+    Guard(runtime, options, holder, consumer, limiter).start()
 
     def end() -> None:
         consumer.stop()
         link.interrupt()
 
     stop.then(end)
-    signals.worker_process_init.send(sender=None)
-    control.send(UP.pack(holder))
+    signals.worker_process_init.send(sender=options.node)
+    lines.control.send(UP.pack(holder))
     try:
         consumer.run()
     finally:

@@ -16,15 +16,17 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from litequeue import exceptions, signals
+from litequeue import exceptions
 from litequeue.core import clock
 from litequeue.core.records import Claimed, Outcome, Settled
 from litequeue.store.contract import Channel, Claimant
 from litequeue.worker.batch import Batch, Tickets
-from litequeue.worker.executor import Executor, record_data
+from litequeue.worker.executor import Executor
 from litequeue.worker.picker import BATCH_LIMIT, BatchPicker
+from litequeue.worker.reporting import Reporter
 
 if TYPE_CHECKING:
     from litequeue.worker.limits import Limiter
@@ -56,23 +58,31 @@ class Consumer:
         before_claim: Callable[[], bool] | None = None,
         max_tasks: int | None = None,
         tickets: Tickets | None = None,
+        rate_limited: bool = True,
         limiter: Limiter,
     ) -> None:
         """`interrupt` wakes an idle slot when it is readable; `before_claim` says before each claim whether to go on;
         `max_tasks` is how many tasks the slot runs before `run` returns; `tickets` are those that a supervisor sees;
-        `limiter` is told of each task that starts."""
+        `rate_limited` is whether it keeps rate limits; `limiter` is told of each task that starts."""
         self._store = runtime.store
         self._node = node
         self._picker = BatchPicker(runtime.registry)
-        self._claimant = Claimant(holder=holder, worker=node, pid=os.getpid(), queues=queues, picker=self._picker)
+        self._claimant = Claimant(
+            holder=holder,
+            worker=node,
+            pid=os.getpid(),
+            queues=queues,
+            picker=self._picker,
+            rate_limited=rate_limited,
+        )
         self.executor = Executor(runtime, node, holder)
+        self._report = Reporter(node, self.executor).report
         self._limiter = limiter
         self._batch = Batch(tickets)
         self._channel = channel
         self._interrupt = interrupt
         self._before_claim = before_claim
         self._tasks_left = max_tasks
-        self._unknown: set[str] = set()
         self._stopping = False
         self._idle = False
         self._watch = Watch(self)
@@ -90,6 +100,9 @@ class Consumer:
             self._watch.stop()
             self._hand_in()
             self._batch.close()
+            if self._idle:  # who makes work must not count on this slot
+                with suppress(exceptions.OperationalError):
+                    self._store.settle(self._claimant, (), idle=True)
 
     def stop(self) -> None:
         """Return from `run` after the task that runs now; callable from any thread and from a signal handler."""
@@ -193,44 +206,6 @@ class Consumer:
         for outcome in finished:
             self._batch.finish(outcome)
         time.sleep(_BUSY_PAUSE)
-
-    def _report(self, settled: Settled) -> None:
-        for claimed in settled.lost:
-            logger.warning(
-                "Task %s[%s]: the result of attempt %d was not kept, another process had taken the task over",
-                claimed.name,
-                claimed.id,
-                claimed.attempt,
-            )
-        for claimed in settled.revoked:
-            logger.info("Discarding revoked task: %s[%s] expired", claimed.name, claimed.id)
-            if signals.task_revoked.receivers:
-                request = self.executor.describe(claimed)
-                signals.task_revoked.send(
-                    sender=claimed.name, request=request, terminated=False, signum=None, expired=True
-                )
-        for claimed in settled.aside:
-            self._tell_unknown(claimed)
-        if settled.claimed and (logger.isEnabledFor(logging.INFO) or signals.task_received.receivers):
-            for claimed in settled.claimed:
-                request = self.executor.describe(claimed)
-                logger.info("Task %s[%s] received", claimed.name, claimed.id, extra=record_data(request))
-                if signals.task_received.receivers:
-                    signals.task_received.send(sender=self._node, request=request)
-
-    def _tell_unknown(self, claimed: Claimed) -> None:
-        """Say once for each name that its tasks wait for another worker."""
-        if claimed.name not in self._unknown:
-            self._unknown.add(claimed.name)
-            logger.error(
-                "Task %.200s[%s] is not known to this worker; all of that name wait in queue %s for one that knows it",
-                claimed.name,
-                claimed.id,
-                claimed.queue,
-            )
-        if signals.task_unknown.receivers:
-            error = exceptions.NotRegistered(claimed.name)
-            signals.task_unknown.send(sender=self._node, message=claimed, exc=error, name=claimed.name, id=claimed.id)
 
 
 class Watch:

@@ -11,9 +11,10 @@ import contextvars
 import functools
 import json
 import logging
+import signal
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,8 +23,9 @@ from litequeue.core import clock, state
 from litequeue.core.context import Context, current_tasks
 from litequeue.core.failure import ExceptionInfo, encode_exception
 from litequeue.core.records import ERROR, Claimed, Encoded, Input, Outcome, Rerun
-from litequeue.core.ties import FEEDS, LEADS, MEMBER
+from litequeue.core.ties import FEEDS, KEYED, LEADS, MEMBER
 from litequeue.worker.inputs import errbacks_of, follow_ups, graft_of, stamps_of, taken_from, with_additions
+from litequeue.worker.interrupting import FINAL, NOBODYS, OUTSIDE, Gate, Gates, run_coroutine, run_on_loop
 
 if TYPE_CHECKING:
     import asyncio
@@ -53,8 +55,9 @@ class Executor:
         self._holder = holder
         self._decode_call = runtime.codec.decode_call
         self._loops = threading.local()
-        self.interruptible = False
-        """Whether a soft time limit may be raised now: the task itself runs."""
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """The event loop of another thread, where coroutines are run; None: each thread has one of its own."""
+        self._gates = Gates()
         self.terminable = False
         """Whether a signal handler ends the worker by raising WorkerTerminate inside the task (pool solo)."""
 
@@ -63,27 +66,44 @@ class Executor:
 
         `given` is what the claim gets from the node that it waited for.
         """
-        task = self._registry[claimed.name]
-        try:
-            args, kwargs = self._decode_call(claimed.payload, claimed.serializer, claimed.compression)
-            if claimed.takes_input and given is not None:
-                args = [*taken_from(given, task.takes_error, self._runtime), *args]
-            request = self._request(claimed, args, kwargs, eager)
-        except Exception as error:
-            return self.refuse(claimed, error)
-        run = Run(task, claimed, request, args, kwargs)
-        stack = task.request_stack
-        stack.push(request)
+        opened = self._open(claimed, given, eager)
+        if isinstance(opened, Outcome):
+            return opened
+        task = opened.task
+        task.request_stack.push(opened.request)
         token = current_tasks.set((*current_tasks.get(), task))
         try:
-            return self._attempt(run)
-        except Exception as error:  # ours, not the task's: nothing of the task's own gets this far
-            logger.exception("Internal error while running %s[%s]", claimed.name, claimed.id)
-            self._send_internal_error(run, error)
-            return self._failure(claimed, error)
+            return self._attempt(opened)
+        except Exception as error:
+            return self._internal_error(opened, error)
         finally:
             current_tasks.reset(token)
-            stack.pop()
+            task.request_stack.pop()
+
+    async def run_async(
+        self, claimed: Claimed, given: Input | None = None, drive: Callable[[Any], Awaitable[Any]] | None = None
+    ) -> Outcome:
+        """`run` for a task that is a coroutine, on the event loop that awaits this; the loop goes on while it waits.
+
+        `drive(coroutine)` is awaited in place of the task's own coroutine: that is how a pool interrupts it.
+        """
+        opened = self._open(claimed, given, False)
+        if isinstance(opened, Outcome):
+            return opened
+        task = opened.task
+        task.request_stack.push(opened.request)
+        token = current_tasks.set((*current_tasks.get(), task))
+        try:
+            return await self._attempt_async(opened, drive)
+        except Exception as error:
+            return self._internal_error(opened, error)
+        finally:
+            current_tasks.reset(token)
+            task.request_stack.pop()
+
+    def task_named(self, name: str) -> Runnable | str:
+        """The task, as the sender of a signal; its name where it is not known here."""
+        return self._registry.get(name, name)
 
     def describe(self, claimed: Claimed) -> Context:
         """The request of a claim that has not been started, for who listens to `task_received`."""
@@ -95,54 +115,94 @@ class Executor:
         request.update(name=claimed.name, task_name=claimed.name, called_directly=False)
         return request
 
+    def use_gate(self, gate: Gate | None) -> None:
+        """Open `gate` from now on while a task runs in this thread; None: no more."""
+        self._gates.gate = NOBODYS if gate is None else gate
+
     # The steps
+
+    def _open(self, claimed: Claimed, given: Input | None, eager: bool) -> Run | Outcome:
+        """Everything that the attempt needs; its Outcome already, where the row cannot be read."""
+        task = self._registry[claimed.name]
+        try:
+            args, kwargs = self._decode_call(claimed.payload, claimed.serializer, claimed.compression)
+            if claimed.takes_input and given is not None:
+                args = [*taken_from(given, task.takes_error, self._runtime), *args]
+            request = self._request(claimed, args, kwargs, eager)
+        except Exception as error:
+            return self.refuse(claimed, error)
+        return Run(task, claimed, request, args, kwargs)
 
     def _attempt(self, run: Run) -> Outcome:
         """Run the task, and whatever is to follow on its end."""
-        task, claimed, request, args, kwargs = run
-        overrides = task.overrides
-        if signals.task_prerun.receivers:
-            signals.task_prerun.send(sender=task, task_id=claimed.id, task=task, args=args, kwargs=kwargs)
+        task, _, _, args, kwargs = run
+        gate = self._gates.gate
+        self._send_prerun(run)
         started = time.perf_counter()
-        value: Any = None
         try:
-            if "before_start" in overrides:
-                task.before_start(claimed.id, args, kwargs)
-            self.interruptible = True
-            value = (task if "__call__" in overrides else task.run)(*args, **kwargs)
+            if "before_start" in task.overrides:
+                task.before_start(run.claimed.id, args, kwargs)
+            try:
+                gate.open()
+                value = (task if "__call__" in task.overrides else task.run)(*args, **kwargs)
+                if value.__class__ is CoroutineType:
+                    value = self._await(value, gate)
+            finally:
+                gate.shut = OUTSIDE  # before any call: one may be interrupted before it has begun
+                gate.close()
+        except BaseException as error:
+            return self._end_raised(run, gate.named(error))
+        return self._end_returned(run, value, started)
+
+    async def _attempt_async(self, run: Run, drive: Callable[[Any], Awaitable[Any]] | None) -> Outcome:
+        """`_attempt` for a coroutine: the same steps, on the event loop."""
+        task, _, _, args, kwargs = run
+        self._send_prerun(run)
+        started = time.perf_counter()
+        try:
+            if "before_start" in task.overrides:
+                task.before_start(run.claimed.id, args, kwargs)
+            value = (task if "__call__" in task.overrides else task.run)(*args, **kwargs)
             if value.__class__ is CoroutineType:
-                value = self._await(value)
-            self.interruptible = False
-            if "pending" in request.__dict__:
-                raise request.pending
+                value = await (value if drive is None else drive(value))
+        except BaseException as error:
+            return self._end_raised(run, error)
+        return self._end_returned(run, value, started)
+
+    def _end_returned(self, run: Run, value: Any, started: float) -> Outcome:
+        """The outcome of a task that returned `value`, and what follows on it."""
+        try:
+            if "pending" in run.request.__dict__:
+                raise run.request.pending
             outcome = self._success(run, value)
         except BaseException as error:
-            self.interruptible = False
-            value = error
-            outcome = self._raised(run, error)
-        else:
-            self._after_success(run, value, time.perf_counter() - started)
+            return self._end_raised(run, error)
+        self._after_success(run, value, time.perf_counter() - started)
         if signals.task_postrun.receivers:
-            signals.task_postrun.send(
-                sender=task,
-                task_id=claimed.id,
-                task=task,
-                args=args,
-                kwargs=kwargs,
-                retval=value,
-                state=state.celery_state(outcome.state, retries=int(outcome.rerun is not None)),
-            )
+            self._send_postrun(run, outcome, value)
+        return outcome
+
+    def _end_raised(self, run: Run, error: BaseException) -> Outcome:
+        """The outcome of a task that raised `error`, and what follows on it."""
+        outcome = self._raised(run, error)
+        if signals.task_postrun.receivers:
+            self._send_postrun(run, outcome, error)
         return outcome
 
     def _raised(self, run: Run, error: BaseException) -> Outcome:
         """What the exception means; raises it again when it ends the process."""
         # retry() or replace() was called, and its exception caught or replaced by another: it counts all the same.
-        error = run.request.__dict__.get("pending", error)
+        if not isinstance(error, FINAL):
+            error = run.request.__dict__.get("pending", error)
         match error:
+            case exceptions.Terminated():
+                return self._terminated(run, error)
             case exceptions.Retry():
                 return self._retried(run, error)
             case exceptions.Replaced():
                 return self._replaced(run, error)
+            case exceptions.Snooze():
+                return self._snoozed(run, error)
             case exceptions.Ignore():
                 prune_at = self._prune_at(self._runtime.success_retention)
                 return Outcome(run.claimed, state.IGNORED, clock.now(), prune_at=prune_at)
@@ -192,6 +252,17 @@ class Executor:
                 extra=record_data(run.request),
             )
 
+    def _terminated(self, run: Run, error: exceptions.Terminated) -> Outcome:
+        """A revoke was to end it while it ran; `error` has the name of the signal that it was revoked with."""
+        task, claimed, request, _, _ = run
+        signum = getattr(signal, str(error.args[0]), None) if error.args else None
+        logger.warning("Task %s[%s] was revoked and terminated", claimed.name, claimed.id, extra=record_data(request))
+        if signals.task_revoked.receivers:
+            signals.task_revoked.send(sender=task, request=request, terminated=True, signum=signum, expired=False)
+        record = Encoded(encode_exception(exceptions.TaskRevokedError("terminated")), ERROR)
+        prune_at = self._prune_at(self._runtime.failure_retention)
+        return Outcome(claimed, state.REVOKED, clock.now(), record, None, prune_at)
+
     def _failed(self, run: Run, error: BaseException) -> Outcome:
         task, claimed, _, args, kwargs = run
         einfo = ExceptionInfo(error)
@@ -211,7 +282,7 @@ class Executor:
         if "after_return" in task.overrides:
             self._guard(run, task.after_return, "FAILURE", error, claimed.id, args, kwargs, einfo)
         # Whoever waits for this task is told why it failed, also where no result is wanted.
-        kept = not claimed.ignore_result or bool(claimed.ties) or task.store_errors_even_if_ignored
+        kept = not claimed.ignore_result or bool(claimed.ties & ~KEYED) or task.store_errors_even_if_ignored
         return self._failure(claimed, error, kept, einfo)
 
     def _failure(
@@ -240,6 +311,17 @@ class Executor:
         error = Encoded(encode_exception(reason), ERROR)
         state_next = state.SCHEDULED if later else state.READY
         return Outcome(claimed, state_next, now, error, einfo.traceback, rerun=rerun)
+
+    def _snoozed(self, run: Run, snooze: exceptions.Snooze) -> Outcome:
+        claimed, now, eta = run.claimed, clock.now(), snooze.eta
+        if eta is None:
+            run_at = now + (snooze.seconds or 0)
+        else:
+            run_at = clock.to_timestamp(eta if eta.tzinfo is not None else eta.replace(tzinfo=self._runtime.timezone))
+        name, wait = run.request.shadow or claimed.name, round(max(0.0, run_at - now), 3)
+        logger.info("Task %s[%s] snoozed for %g s", name, claimed.id, wait, extra=record_data(run.request))
+        state_next = state.SCHEDULED if run_at > now else state.READY
+        return Outcome(claimed, state_next, now, rerun=Rerun(run_at=run_at, snooze=True))
 
     def _rejected(self, run: Run, reject: exceptions.Reject) -> Outcome:
         claimed = run.claimed
@@ -322,18 +404,19 @@ class Executor:
             "compression": claimed.compression,
         }
 
-    def _await(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    def _await(self, coroutine: Coroutine[Any, Any, Any], gate: Gate) -> Any:
         """Run a coroutine to its end on the event loop of this thread, which lives as long as the thread."""
         import asyncio  # only tasks that are coroutines need it
 
+        if self.loop is not None:
+            return run_on_loop(self.loop, coroutine, gate)
         runner: asyncio.Runner | None = getattr(self._loops, "runner", None)
         if runner is None:
             runner = self._loops.runner = asyncio.Runner()
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            # Without it the runner would give every coroutine the context of its first: `self.request` would be old.
-            return runner.run(coroutine, context=contextvars.copy_context())
+            return run_coroutine(runner, coroutine, gate)
         # An eager call from inside a coroutine: the loop of this thread is busy, so another thread runs this one.
         return _run_in_thread(coroutine)
 
@@ -346,6 +429,28 @@ class Executor:
 
     def _prune_at(self, retention: float | None) -> float | None:
         return None if retention is None else clock.now() + retention
+
+    def _send_prerun(self, run: Run) -> None:
+        if signals.task_prerun.receivers:
+            task, claimed, _, args, kwargs = run
+            signals.task_prerun.send(sender=task, task_id=claimed.id, task=task, args=args, kwargs=kwargs)
+
+    def _send_postrun(self, run: Run, outcome: Outcome, retval: Any) -> None:
+        signals.task_postrun.send(
+            sender=run.task,
+            task_id=run.claimed.id,
+            task=run.task,
+            args=run.args,
+            kwargs=run.kwargs,
+            retval=retval,
+            state=state.celery_state(outcome.state, retries=_retries(outcome)),
+        )
+
+    def _internal_error(self, run: Run, error: Exception) -> Outcome:
+        """An error of ours, not the task's: nothing of the task's own gets this far."""
+        logger.exception("Internal error while running %s[%s]", run.claimed.name, run.claimed.id)
+        self._send_internal_error(run, error)
+        return self._failure(run.claimed, error)
 
     def _send_internal_error(self, run: Run, error: Exception) -> None:
         if signals.task_internal_error.receivers:
@@ -372,6 +477,12 @@ class Executor:
             "" if expected else f"\n{einfo.traceback}",
             extra=record_data(run.request),
         )
+
+
+def _retries(outcome: Outcome) -> int:
+    """How many retries a task that does not end here will have had, as far as its shown state is concerned."""
+    rerun = outcome.rerun
+    return 0 if rerun is None else outcome.claimed.retries if rerun.snooze else 1
 
 
 def _run_in_thread(coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Final
 
-from litequeue.store.contract import Pick
+from litequeue.store.contract import ONCE, ONCE_STARTED, Pick
 
 if TYPE_CHECKING:
     from litequeue.worker.runtime import Runnable
@@ -46,15 +46,16 @@ class BatchPicker:
         if task is None:
             return Pick.ASIDE
         average = self._average.get(name)
-        if average is None or average >= LONG_SECONDS or deaths or not task.acks_late:
+        once = not task.acks_late or task.reject_on_worker_lost is False
+        if average is None or average >= LONG_SECONDS or deaths or once:
             return Pick.STOP if self._taken else Pick.LAST
         self._taken += 1
         self._left -= average
         return Pick.TAKE if self._left > 0 else Pick.LAST
 
-    def at_most_once(self, name: str) -> bool:
-        """Whether the task must never be run twice."""
-        return not self._registry[name].acks_late
+    def at_most_once(self, name: str) -> int:
+        """How much running the task twice matters."""
+        return _at_most_once(self._registry[name])
 
     def is_quick(self, name: str) -> bool:
         """Whether the task is expected to end within a few milliseconds."""
@@ -67,3 +68,10 @@ class BatchPicker:
             self._average[name] = max(seconds, _LEAST)
         else:
             self._average[name] = max(average + _WEIGHT * (seconds - average), _LEAST)
+
+
+def _at_most_once(task: Runnable) -> int:
+    """As its options say; Celery's `retry_on_worker_lost` comes before its `reject_on_worker_lost`."""
+    if not task.acks_late:
+        return ONCE
+    return ONCE_STARTED if task.reject_on_worker_lost is False and not task.retry_on_worker_lost else 0

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from litequeue.core.context import RequestStack
     from litequeue.core.payload import Codec
     from litequeue.store.contract import Store
+    from litequeue.worker.watched import Address
 
 
 class Runnable(Protocol):
@@ -18,6 +20,13 @@ class Runnable(Protocol):
     name: str
     acks_late: bool
     """False: at most once; its start is committed before it runs, and it is never run again."""
+    acks_on_timeout: bool | None
+    """False: it runs again after it was killed at its hard time limit."""
+    reject_on_worker_lost: bool | None
+    """False: it does not run again after a process died of it, unless `retry_on_worker_lost`."""
+    retry_on_worker_lost: bool | None
+    rate_limit: str | float | None
+    """How many of it may start in a time, over all workers: `core.rates`."""
     ignore_result: bool
     store_errors_even_if_ignored: bool
     throws: tuple[type[BaseException], ...]
@@ -52,7 +61,7 @@ class Runtime:
     """Everything a process that runs tasks needs."""
 
     app: Any
-    """Only handed through to signals and to tasks; the worker calls nothing on it."""
+    """Only handed through to signals, tasks and commands; the worker itself calls nothing on it."""
     registry: Mapping[str, Runnable]
     store: Store
     codec: Codec
@@ -64,6 +73,8 @@ class Runtime:
     failure_retention: float | None
     """Seconds a failure is kept; None: for ever."""
     max_deaths: int = 3
+    timezone: tzinfo = UTC
+    """In which naive times are read."""
     make_beat: Callable[..., Beat] | None = None
     """Makes the scheduler of a worker, given its `hostname` and its process number as `parent`; None: there is none."""
 
@@ -77,6 +88,10 @@ class WorkerOptions:
     queues: tuple[str, ...]
     pool: str = "prefork"
     concurrency: int = 1
+    autoscale: tuple[int, int] | None = None
+    """The most and the fewest slots; None: as many as `concurrency`, always."""
+    autoscale_keepalive: float = 30.0
+    """Seconds for which a slot is idle before there is one fewer."""
     burst: bool = False
     """Stop when nothing is ready, running or due."""
     beat: bool = False
@@ -85,11 +100,19 @@ class WorkerOptions:
     max_memory_per_child: int | None = None
     """Kilobytes of resident memory, measured after each task."""
     time_limit: float | None = None
+    time_limit_from: str = "the option time_limit"
+    """Where that comes from, for who reads that it cannot be kept."""
     soft_time_limit: float | None = None
+    watchdog: Address | None = None
+    """The process that kills this one at a hard time limit (pool solo); None: there is none."""
+    rate_limited: bool = True
+    """Whether rate limits are kept."""
     start_method: str = "forkserver"
     loglevel: int = 30
     logfile: str | None = None
     send_events: bool = False
+    remote_control: bool = True
+    """Carry out commands."""
     heartbeat_interval: float = 10.0
     lease: float = 60.0
     """Seconds without a heartbeat after which a process of another host or pid namespace counts as dead."""

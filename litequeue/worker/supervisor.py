@@ -1,8 +1,8 @@
-"""The worker: starts, watches, replaces and stops its slots, and owns the signals. It never runs a task itself.
+"""The worker: starts, watches, replaces and stops its slots. It never runs a task itself.
 
 Start: open the channel, register, start the pool, then the duties. Stop: the pool first, so that everything is settled
 or given back while the worker is still registered; then the duties; then the row of the worker goes, and the file is
-closed. A signal handler only notes the signal and wakes the loop; the loop acts.
+closed. What signals ask for is in `stopping`; what other threads ask for is handed to the loop (`calls`).
 """
 
 from __future__ import annotations
@@ -13,36 +13,39 @@ import signal
 import socket
 import threading
 import warnings
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 from litequeue import exceptions, signals
-from litequeue.core import clock, process, state
-from litequeue.core.failure import encode_exception
-from litequeue.core.records import ERROR, Encoded, NewProcess, Outcome, Ticket
-from litequeue.store.contract import Claimant
+from litequeue.core import clock, process
+from litequeue.core.rates import rate_text
+from litequeue.core.records import NewProcess
+from litequeue.worker import stacks
+from litequeue.worker.afterwards import SOFT, Afterwards
+from litequeue.worker.calls import Calls
 from litequeue.worker.consumer import Consumer
 from litequeue.worker.duties import Duty
+from litequeue.worker.duties.autoscaler import Autoscaler
 from litequeue.worker.duties.burst import Burst
+from litequeue.worker.duties.controller import Controller
 from litequeue.worker.duties.heartbeat import Heartbeat
 from litequeue.worker.duties.poller import Poller
 from litequeue.worker.duties.pruner import Pruner
 from litequeue.worker.duties.rescuer import Rescuer, report
 from litequeue.worker.duties.ticker import Ticker
-from litequeue.worker.limits import Without, check_pool
+from litequeue.worker.limits import Limiter, check_limits
 from litequeue.worker.logs import LogReceiver
-from litequeue.worker.picker import BatchPicker
-from litequeue.worker.pools import make_pool
+from litequeue.worker.pools import Interruptible, Pool, Processes, Resizable, make_pool
 from litequeue.worker.runtime import Loader, Runtime, WorkerOptions
+from litequeue.worker.stopping import Stopping
 from litequeue.worker.waiting import wait_for
 
 logger = logging.getLogger("litequeue.worker")
 
+T = TypeVar("T")
+
 _LOOK: Final = 1.0  # seconds between looks of the loop when nothing happens
-_WARM = ("SIGTERM", "SIGINT", "SIGBREAK")
-_COLD = ("SIGQUIT",)
 
 
 class Worker:
@@ -57,48 +60,79 @@ class Worker:
         self.stopped = threading.Event()
         """Set once everything has ended."""
         self.holder = 0
+        self.queues = options.queues
+        """What it claims from now."""
+        self.autoscale = options.autoscale
+        """(most, least) slots; None: it keeps its size."""
+        self.concurrency = options.concurrency if options.autoscale is None else options.autoscale[1]
+        """How many slots it has now."""
+        self.in_main_thread = False
+        """Whether it is a program of its own, and not part of another."""
         self.channel = runtime.store.open_channel()
         self.interrupt, self._interrupter = socket.socketpair()
         self.interrupt.setblocking(False)
         self._interrupter.setblocking(False)
-        check_pool(options)
+        check_limits(options, runtime.registry)
+        self._check_autoscale()
+        self._stopping = Stopping(self)
+        self._calls = Calls(options.node, self.wake)
         self._pool = make_pool(self)
         self._duties: list[Duty] = []
-        self._signals: deque[str] = deque()
-        self._stopping = False
-        self._cold = False
-        self._exit_code = 0
-        self._failure: str | None = None
         self._children = 0
+        self._changes_seen = -1
+        self._looked_at = 0.0
+        self._interrupted: set[tuple[int, int, str]] = set()
         self._thread: threading.Thread | None = None
-        self._main_thread = False
         self._logs: LogReceiver | None = None
+
+    @property
+    def app(self) -> Any:
+        """The app, for who listens to `celeryd_after_setup`."""
+        return self.runtime.app
+
+    @property
+    def hostname(self) -> str:
+        """The node name, as Celery calls it."""
+        return self.options.node
+
+    @property
+    def pool(self) -> Pool:
+        """Its slots. Only the loop touches them: hand what changes them to `call`."""
+        return self._pool
+
+    def _check_autoscale(self) -> None:
+        if self.autoscale is not None and self.options.pool == "solo":
+            raise exceptions.ImproperlyConfigured(
+                "worker_pool='solo' has one slot, which cannot become more or fewer: leave autoscale out, or use"
+                " 'prefork' or 'threads'."
+            )
 
     # Running
 
     def run(self, install_signals: bool = True) -> int:
         """Serve until stopped, in this thread; returns the exit code."""
-        previous = self._install_signals() if install_signals else {}
+        self.in_main_thread = install_signals
+        previous = self._stopping.install() if install_signals else {}
         try:
             self._begin()
             self._serve()
         except exceptions.WorkerTerminate:
-            self._cold, self._exit_code = True, 1
+            self._stopping.cold, self._stopping.exit_code = True, 1
         except exceptions.OperationalError as error:
             self.fail(str(error))
-            self._cold = True
+            self._stopping.cold = True
         finally:
             try:
                 self._end()
             finally:
                 for number, handler in previous.items():
                     signal.signal(number, handler)
-        return self._exit_code
+        return self._stopping.exit_code
 
     @property
     def ended_well(self) -> bool:
         """Whether it has stopped, and nothing went wrong."""
-        return self.stopped.is_set() and self._exit_code == 0
+        return self.stopped.is_set() and self._stopping.exit_code == 0
 
     def start(self) -> None:
         """Serve in a thread of its own; returns at once. `ready` is set when the slots are up.
@@ -114,8 +148,7 @@ class Worker:
 
     def stop(self, warm: bool = True, timeout: float | None = None) -> bool:
         """Stop from another thread; True when everything has ended within `timeout` seconds."""
-        self._signals.append("SIGTERM" if warm else "SIGQUIT")
-        self._wake()
+        self._stopping.ask("SIGTERM" if warm else "SIGQUIT", cold=not warm)
         if self._thread is None or self._thread is threading.current_thread():
             return self.stopped.is_set()
         self._thread.join(timeout)
@@ -123,6 +156,8 @@ class Worker:
 
     def _begin(self) -> None:
         store, options = self.runtime.store, self.options
+        self._calls.open()
+        signals.celeryd_after_setup.send(sender=options.node, instance=self, conf=getattr(self.app, "conf", None))
         signals.worker_init.send(sender=self)
         self.holder = store.register(
             NewProcess(
@@ -130,10 +165,10 @@ class Worker:
                 role="worker",
                 parent=None,
                 identity=process.current(),
-                queues=options.queues,
+                queues=self.queues,
                 info={
                     "pool": options.pool,
-                    "concurrency": options.concurrency,
+                    "concurrency": self.concurrency,
                     "tasks": sorted(self.runtime.registry),
                     "max_tasks_per_child": options.max_tasks_per_child,
                     "max_memory_per_child": options.max_memory_per_child,
@@ -141,22 +176,21 @@ class Worker:
             ),
             self.channel,
         )
+        self.afterwards = Afterwards(self.runtime, options, self.holder)
         rescued = store.rescue(options.lease, self.runtime.max_deaths)
         report(rescued.requeued, rescued.failed)
-        self._say_what_is_not_kept()
+        self._declare_rates()
         self._say_if_name_is_taken()
         self._pool.start()
         self._duties = self._make_duties()
         for duty in self._duties:
             duty.start(self.fail)
 
-    def _say_what_is_not_kept(self) -> None:
-        """Options that a program may rely on, and that this version only carries."""
-        for name, task in self.runtime.registry.items():
-            for option, without in (("rate_limit", None), ("acks_on_failure", True), ("acks_on_timeout", True)):
-                value = getattr(task, option, None)
-                if value is not None and value != without:
-                    logger.warning("%s=%r of %s is not kept by this version of litequeue", option, value, name)
+    def _declare_rates(self) -> None:
+        """The rate limits of the code are kept in the file, since they hold over all workers."""
+        if self.options.rate_limited:
+            tasks = self.runtime.registry.items()
+            self.runtime.store.declare_rates({name: rate_text(task.rate_limit) for name, task in tasks})
 
     def _say_if_name_is_taken(self) -> None:
         """Two workers of one name cannot be told apart in what people see; nothing else depends on it."""
@@ -172,15 +206,19 @@ class Worker:
     def _make_duties(self) -> list[Duty]:
         store, options = self.runtime.store, self.options
         duties: list[Duty] = [
-            Heartbeat(store, self._process_ids, options.heartbeat_interval),
-            Rescuer(store, options.lease, self.runtime.max_deaths),
+            Heartbeat(store, self.process_ids, options.heartbeat_interval),
+            Rescuer(store, options.lease, self.runtime.max_deaths, self.holder, self._child_holders),
             Pruner(store, options.prune_batch, options.prune_interval),
-            Poller(store, self.holder, self.channel, options.queues, options.poll_interval),
+            Poller(store, self.holder, self.channel, lambda: self.queues, options.poll_interval),
+            Controller(self),
         ]
         if options.beat and self.runtime.make_beat is not None:
             duties.append(Ticker(self.runtime.make_beat(hostname=options.node, parent=self.holder)))
         if options.burst:
-            duties.append(Burst(store, options.queues, self.runtime.registry.keys(), lambda: self._note("SIGTERM")))
+            names = self.runtime.registry.keys()
+            duties.append(Burst(store, lambda: self.queues, names, lambda: self._stopping.ask("SIGTERM")))
+        if self.autoscale is not None:
+            duties.append(Autoscaler(self, options.autoscale_keepalive))
         return duties
 
     def _serve(self) -> None:
@@ -191,10 +229,12 @@ class Worker:
                 logger.info("%s ready.", self.options.node)
             self._pool.watch(_LOOK)
             self.act_on_signals()
+            self._look_for_revokes()
 
     def _end(self) -> None:
-        if self._cold and not self._pool.kill() and not self._pool.is_down():
-            self._abandon()
+        self._calls.close()
+        if self._stopping.cold:
+            self._stopping.end_pool()
         for duty in self._duties:
             duty.stop()
         if self.holder:
@@ -204,110 +244,151 @@ class Worker:
         self.channel.close()
         if self._logs is not None:
             self._logs.close()
-        if self._main_thread:  # a program that embeds a worker goes on using the file
+        if self.in_main_thread:  # a program that embeds a worker goes on using the file
             self.runtime.store.close()
         self.interrupt.close()
         self._interrupter.close()
         self.stopped.set()
 
-    def _abandon(self) -> None:
-        """A cold stop of threads: give their tasks back and leave without them, since a thread cannot be killed."""
-        if not self._main_thread:  # inside another program: its threads end their tasks, and only then it is over
-            while not self._pool.is_down():
-                self._pool.watch(_LOOK)
-            return
-        for number in self._process_ids():
-            self.runtime.store.deregister(number)
-        logging.shutdown()
-        os._exit(self._exit_code or 1)
+    # The loop
 
-    # Signals
-
-    def _install_signals(self) -> dict[int, Any]:
-        self._main_thread = True
-        previous: dict[int, Any] = {}
-        for name in (*_WARM, *_COLD):
-            number = getattr(signal, name, None)
-            if number is not None:
-                previous[number] = signal.signal(number, self._on_signal)
-        return previous
-
-    def _on_signal(self, number: int, frame: object) -> None:
-        name = signal.Signals(number).name
-        again = name == "SIGINT" and bool(self._signals)  # the first one waits for the task of a solo worker
-        self._note("SIGQUIT" if again else name)
-        if self.options.pool == "solo" and self._is_cold(self._signals[-1]):
-            raise exceptions.WorkerTerminate(1)  # into the task itself: this thread runs it
-
-    def _is_cold(self, name: str) -> bool:
-        return name in _COLD or (name == "SIGINT" and self._stopping)
-
-    def _note(self, name: str) -> None:
-        self._signals.append(name)
-        self._wake()
-
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Let the loop look now; callable from any thread and from a signal handler."""
         with suppress(OSError):
             self._interrupter.send(b"!")
 
     def wait_for_signal(self, timeout: float) -> None:
-        """Block until a signal was noted, at most `timeout` seconds."""
+        """Block until somebody wakes the loop, at most `timeout` seconds."""
         wait_for([self.interrupt], [], timeout)
 
     def act_on_signals(self) -> bool:
-        """Carry out what signals asked for; returns whether the worker goes on."""
-        with suppress(BlockingIOError):
+        """Carry out what signals and other threads asked for; returns whether the worker goes on."""
+        self.answer_calls()
+        return self._stopping.act()
+
+    def answer_calls(self) -> None:
+        """Do what other threads asked for."""
+        with suppress(BlockingIOError):  # what woke the loop once must not wake it for ever
             self.interrupt.recv(4096)
-        while self._signals:
-            name = self._signals.popleft()
-            if self._is_cold(name):
-                self._stop_cold(name)
-            elif not self._stopping:
-                self._stop_warm(name)
-        return not self._stopping
-
-    def _stop_warm(self, name: str) -> None:
-        self._stopping = True
-        signals.worker_shutting_down.send(sender=self.options.node, sig=name, how="Warm", exitcode=self._exit_code)
-        if self._main_thread and name != "SIGTERM":
-            logger.warning("Warm shutdown: the running tasks are finished first (once more to stop at once)")
-        else:
-            logger.info("Warm shutdown: the running tasks are finished first")
-        self._pool.stop()
-
-    def _stop_cold(self, name: str) -> None:
-        self._stopping = self._cold = True
-        self._exit_code = self._exit_code or 1
-        signals.worker_shutting_down.send(sender=self.options.node, sig=name, how="Cold", exitcode=self._exit_code)
-        self._let_finish(self.options.soft_shutdown_timeout)
-        logger.warning("Cold shutdown: everything unfinished is given back")
-        if not self._pool.kill() and not self._pool.is_down():
-            self._abandon()
-
-    def _let_finish(self, seconds: float) -> None:
-        """The soft part of a cold stop: running tasks may end within `seconds`; one more signal cuts it short."""
-        deadline = clock.monotonic() + seconds
-        if seconds > 0:
-            logger.warning("Soft shutdown: running tasks have %s seconds to finish", seconds)
-            self._pool.stop()
-        while not self._pool.is_down() and not self._signals and (left := deadline - clock.monotonic()) > 0:
-            self._pool.watch(min(left, _LOOK))
+        self._calls.run()
 
     def fail(self, reason: str) -> None:
         """Stop, because the worker cannot do its work."""
-        if self._failure is None:
-            logger.critical("The worker stops: %s", reason)
-        self._failure = reason
-        self._exit_code = 1
-        self._note("SIGTERM")
+        self._stopping.fail(reason)
 
     def is_stopping(self) -> bool:
         """Whether the worker was told to stop."""
-        return self._stopping
+        return self._stopping.begun
 
     def pause(self, seconds: float) -> None:
         """Wait, unless a signal comes."""
         self.wait_for_signal(seconds)
+
+    # What is asked of it while it runs; callable from any thread
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Run `function` in the loop, between what the loop does, and wait for it; returns, or raises, what it does.
+
+        OperationalError: the worker does not run, or it is a solo worker inside a task.
+        """
+        return self._calls.call(function, solo=self.options.pool == "solo")
+
+    def resize(self, slots: int) -> None:
+        """Have so many slots. More are started at once; those that are too many end, idle ones first, each after its
+        task. ValueError: fewer than none; ImproperlyConfigured: the pool keeps its size."""
+        if slots < 0:
+            raise ValueError(f"a pool cannot have {slots} slots")
+        if self.options.pool == "solo":
+            raise exceptions.ImproperlyConfigured("pool solo has one slot: use prefork or threads for more")
+
+        def resize() -> None:
+            if not self.is_stopping():
+                cast(Resizable, self._pool).resize(slots)
+                self.concurrency = slots
+
+        self.call(resize)
+
+    def restart(self, reload: bool = False) -> None:
+        """Replace every child process, each after its task; with `reload` they import changed modules anew.
+
+        ImproperlyConfigured: the pool has no child processes.
+        """
+        if self.options.pool != "prefork":
+            raise exceptions.ImproperlyConfigured(
+                f"pool {self.options.pool} has no processes that could be replaced: restart the worker"
+            )
+        self.call(lambda: cast(Processes, self._pool).restart(reload))
+
+    def add_queues(self, names: Collection[str]) -> None:
+        """Claim from these queues too, in every slot, from the next claim on."""
+        self._set_queues((*self.queues, *(name for name in names if name not in self.queues)))
+
+    def cancel_queues(self, names: Collection[str]) -> None:
+        """Claim from these queues no more."""
+        self._set_queues(tuple(name for name in self.queues if name not in names))
+
+    def _set_queues(self, queues: tuple[str, ...]) -> None:
+        self.queues = queues
+        if self.holder:
+            self.runtime.store.set_queues(self.holder, queues)
+
+    def set_autoscale(self, most: int, least: int) -> None:
+        """Have as many slots as the backlog asks for, within these bounds. ValueError: there is no number between."""
+        if not 0 <= least <= most or most < 1:
+            raise ValueError(f"autoscale from {least} to {most} slots: give the smaller first, the larger above 0")
+        begins, before = self.autoscale is None, self.autoscale
+        self.autoscale = (most, least)
+        try:
+            self._check_autoscale()
+        except exceptions.ImproperlyConfigured:
+            self.autoscale = before
+            raise
+        if begins and not self.is_stopping():
+            duty = Autoscaler(self, self.options.autoscale_keepalive)
+            self._duties.append(duty)
+            duty.start(self.fail)
+
+    def backlog(self, limit: int) -> int:
+        """How many tasks it could start if it had free slots, at most `limit`."""
+        return self.runtime.store.backlog(self.holder, self.queues, self.runtime.registry.keys(), limit)
+
+    def terminate_revoked(self) -> None:
+        """Kill, or interrupt, the tasks of this worker that were revoked with a signal."""
+        found = self.runtime.store.terminations(self.holder) if self.holder else []
+        if self.options.pool == "prefork":
+            if found:
+                self.call(lambda: cast(Processes, self._pool).terminate(found))
+            return
+        keys = {(each.claimed.seq, each.claimed.attempt, each.signal): each for each in found}
+        self._interrupted &= keys.keys()
+        for key, each in keys.items():
+            if key not in self._interrupted:
+                soft = each.signal == SOFT
+                error = exceptions.SoftTimeLimitExceeded() if soft else exceptions.Terminated(each.signal)
+                # Otherwise it has not begun, or has ended.
+                if cast(Interruptible, self._pool).interrupt(each.claimed, error):
+                    self._interrupted.add(key)
+
+    def _look_for_revokes(self) -> None:
+        """The safety net under the wake-up of the duty that does this."""
+        now = clock.monotonic()
+        if now - self._looked_at >= _LOOK and not self._pool.is_down():
+            self._looked_at = now
+            changes = self.runtime.store.changes()
+            if changes != self._changes_seen:
+                self._changes_seen = changes
+                with suppress(exceptions.StoreBusy):
+                    self.terminate_revoked()
+
+    def log_stacks(self) -> None:
+        """Log where every thread of the worker and of its children is; returns at once."""
+        lines = cast(Processes, self._pool).stack_lines() if self.options.pool == "prefork" else []
+
+        def log() -> None:
+            stacks.log_own(self.options.node)
+            stacks.ask(lines)
+
+        threading.Thread(target=log, name="litequeue-stacks", daemon=True).start()
 
     # For the pools
 
@@ -316,17 +397,20 @@ class Worker:
         """Where children send what they log; None where they write it themselves."""
         return None if self._logs is None else self._logs.writer
 
-    def make_consumer(self, interrupt: socket.socket, before_claim: Callable[[], bool] | None = None) -> Consumer:
+    def make_consumer(
+        self, interrupt: socket.socket, before_claim: Callable[[], bool] | None = None, *, limiter: Limiter
+    ) -> Consumer:
         """A slot in this process."""
         return Consumer(
             self.runtime,
             node=self.options.node,
             holder=self.holder,
-            queues=self.options.queues,
+            queues=self.queues,
             channel=self.channel,
             interrupt=interrupt,
             before_claim=before_claim,
-            limiter=Without(self.options.pool),
+            rate_limited=self.options.rate_limited,
+            limiter=limiter,
         )
 
     def next_child_number(self) -> int:
@@ -334,61 +418,12 @@ class Worker:
         self._children += 1
         return self._children
 
-    def bury_child(self, pid: int | None, reason: str) -> None:
-        """Take back at once what a dead child held."""
-        try:
-            for number in self._holders(pid):
-                rescued = self.runtime.store.bury(number, reason, self.runtime.max_deaths)
-                report(rescued.requeued, rescued.failed)
-        except exceptions.StoreBusy as error:
-            logger.error("%s; what the process held is rescued later", error)
+    def _child_holders(self) -> Collection[int]:
+        """The numbers of the children that the pool looks after; callable from any thread."""
+        return cast(Processes, self._pool).holders() if self.options.pool == "prefork" else ()
 
-    def time_out(self, holder: int, ticket: Ticket, limit: float) -> None:
-        """End the task of a child that was killed at the hard limit of `limit` seconds."""
-        store, retention = self.runtime.store, self.runtime.failure_retention
-        now = clock.now()
-        for claimed in store.held(holder):
-            if (claimed.seq, claimed.attempt) == ticket:
-                logger.error("Hard time limit (%ss) exceeded for %s[%s]", limit, claimed.name, claimed.id)
-                error = Encoded(encode_exception(exceptions.TimeLimitExceeded(limit)), ERROR)
-                prune_at = None if retention is None else now + retention
-                outcome = Outcome(claimed, state.FAILED, now, error, None, prune_at)
-                store.settle(self._claimant(holder), [outcome])
-
-    def release_child(self, pid: int | None) -> None:
-        """Give back what a child held that was stopped by request: no death is counted."""
-        with suppress(exceptions.OperationalError):  # the next worker rescues it
-            for number in self._holders(pid):
-                self.runtime.store.deregister(number)
-
-    def release(self, holder: int, tickets: list[Ticket]) -> None:
-        """Give back what a child had claimed and cannot start."""
-        try:
-            self.runtime.store.release(holder, tickets)
-        except exceptions.OperationalError as error:  # the child holds them until it ends
-            logger.error("%s; %d claims wait for a stuck process", error, len(tickets))
-
-    def _claimant(self, holder: int) -> Claimant:
-        """In the name of a child that is no more."""
-        return Claimant(
-            holder=holder,
-            worker=self.options.node,
-            pid=os.getpid(),
-            queues=self.options.queues,
-            picker=BatchPicker(self.runtime.registry),
-        )
-
-    def _holders(self, pid: int | None) -> list[int]:
-        """The numbers of the child that had this pid. One that lives is not among them, whatever its exit code says."""
-        return [
-            record.id
-            for record in self.runtime.store.processes()
-            if record.parent == self.holder
-            and record.identity.pid == pid
-            and process.is_alive(record.identity) is not True
-        ]
-
-    def _process_ids(self) -> list[int]:
+    def process_ids(self) -> list[int]:
+        """The numbers of its processes in the file."""
         return [
             record.id
             for record in self.runtime.store.processes()

@@ -38,7 +38,7 @@ def importable(tmp_path: Path) -> Iterator[LiteQueue]:
 class TestStartWorker:
     """`app.start_worker()`."""
 
-    @pytest.mark.parametrize("pool", ["threads", "solo"])
+    @pytest.mark.parametrize("pool", ["threads", "asyncio", "solo"])
     def test_in_this_process(self, app: LiteQueue, pool: str) -> None:
         task = app.task(lambda: [os.getpid(), threading.current_thread() is threading.main_thread()], name="t")
         with app.start_worker(pool=pool) as worker:
@@ -49,7 +49,7 @@ class TestStartWorker:
     def test_in_child_processes(self, importable: LiteQueue) -> None:
         with importable.start_worker(pool="prefork", concurrency=2) as worker:
             assert pid.delay().get(timeout=30) != os.getpid()
-            assert {process.role for process in importable.store.processes()} == {"worker", "beat", "child"}
+            assert {process.role for process in importable.store.processes()} == {"worker", "beat", "child", "control"}
             assert "EmbeddedWorker" in repr(worker)
         assert importable.store.processes() == []
 

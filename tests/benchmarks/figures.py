@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from litequeue.core.records import FULL, NORMAL
-from tests.benchmarks import backlog, beat, canvases, ceiling
+from tests.benchmarks import backlog, beat, canvases, ceiling, control, steering
 from tests.benchmarks.machinery import (
     ROOT,
     check_success,
@@ -52,6 +52,8 @@ class Sizes:
     depth: int = 200
     entries: int = 1_000
     beat_seconds: float = 10.0
+    limited: int = 500
+    long_task: float = 10.0
     rounds: int = 3
 
 
@@ -66,6 +68,7 @@ QUICK = Sizes(
     imports=5,
     large=20_000,
     beat_seconds=5.0,
+    limited=200,
     rounds=1,
 )
 TINY = Sizes(
@@ -86,6 +89,8 @@ TINY = Sizes(
     rounds=1,
     entries=20,
     beat_seconds=2.0,
+    limited=60,
+    long_task=0.5,
 )
 
 
@@ -333,4 +338,9 @@ FIGURES: dict[str, Callable[[Sizes], list[Figure]]] = {
     "large": canvases.large,
     "beat": beat.lateness,
     "instants": beat.instants,
+    "deadlines": steering.deadlines,
+    "deaths": steering.deaths,
+    "rates": steering.rates,
+    "fairness": steering.fairness,
+    "control": control.answers,
 }

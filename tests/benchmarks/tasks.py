@@ -18,6 +18,9 @@ def make_app(path: str, durability: str) -> LiteQueue:
     app.task(name="digest")(work.digest)
     app.task(name="increment")(work.increment)
     app.task(name="total")(work.total)
+    app.task(name="nap")(work.nap)
+    app.task(name="spin")(work.spin)
+    app.task(name="moment")(work.moment)
     return app
 
 

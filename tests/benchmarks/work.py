@@ -15,6 +15,23 @@ def noop(*args: object) -> None:
     """Nothing."""
 
 
+def nap(seconds: float) -> None:
+    """Sleep."""
+    time.sleep(seconds)
+
+
+def spin(seconds: float) -> None:
+    """Keep a core busy."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
+def moment() -> float:
+    """When it was run."""
+    return time.time()
+
+
 def digest(number: int) -> str:
     """The work of the sha256 figure."""
     return hashlib.sha256(MEBIBYTE).hexdigest()

@@ -275,11 +275,10 @@ class TestActing:
         result.revoke()
         assert [member.state for member in (result[0], *result[1])] == ["REVOKED"] * 3
 
-    def test_terminate_is_refused(self, tasks: Any) -> None:
-        result = group(tasks.give.si(1)).apply_async()
-        with pytest.raises(NotImplementedError, match="terminate"):
-            result.revoke(terminate=True)
-        assert result[0].state == "PENDING"
+    def test_terminate_revokes_what_has_not_started(self, tasks: Any) -> None:
+        result = group(tasks.give.si(1), group(tasks.give.si(2))).apply_async()
+        assert result.revoke(terminate=True, wait=True, timeout=10) == []
+        assert [member.state for member in result] == ["REVOKED"] * 2
 
     def test_revoke_by_stamped_headers(self, app: Any, tasks: Any) -> None:
         stamped, plain = tasks.give.si(1), tasks.give.si(2)

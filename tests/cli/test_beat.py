@@ -148,7 +148,7 @@ def test_a_worker_fires_entries_and_runs_their_tasks(scheduled: Project) -> None
 
 def test_a_worker_that_is_told_not_to_fires_none(scheduled: Project) -> None:
     scheduled.worker("-c", "1", "--no-beat").ready()
-    assert [record.role for record in scheduled.app.store.processes()] == ["worker", "child"]
+    assert sorted(record.role for record in scheduled.app.store.processes()) == ["child", "control", "worker"]
     assert scheduled.app.schedules.list() == []
 
 
@@ -161,4 +161,4 @@ def test_b_is_what_a_worker_does_anyway(scheduled: Project) -> None:
 def test_a_worker_with_a_scheduler_of_the_programs_own_leaves_the_schedule_alone(scheduled: Project) -> None:
     (scheduled.folder / "own.py").write_text("from litequeue.beat import Scheduler\nclass Mine(Scheduler): pass\n")
     scheduled.worker("-c", "1", "--scheduler", "own:Mine").ready()
-    assert [record.role for record in scheduled.app.store.processes()] == ["worker", "child"]
+    assert sorted(record.role for record in scheduled.app.store.processes()) == ["child", "control", "worker"]

@@ -51,8 +51,9 @@ RULES = {
     """,
     "a scheduled row has a time": "SELECT id FROM litequeue_tasks WHERE state = 'scheduled' AND run_at IS NULL",
     "deaths are attempts": "SELECT id FROM litequeue_tasks WHERE deaths > attempt OR deaths < 0",
-    "a row stands in its queue's lane, or in one that claimers know": """
-        SELECT id FROM litequeue_tasks WHERE lane <> queue AND (
+    "a row stands in its queue's lane, in one that claimers know, or in that of its concurrency key": """
+        SELECT id FROM litequeue_tasks
+        WHERE lane <> queue AND lane IS NOT char(31) || concurrency_key || char(31) || queue || char(9) || name AND (
             lane <> queue || char(9) || name
             OR NOT EXISTS (
                 SELECT 1 FROM litequeue_lanes AS l
@@ -60,10 +61,10 @@ RULES = {
     """,
     "an attempt belongs to a task that has made so many": """
         SELECT seq FROM litequeue_attempts AS a WHERE NOT EXISTS (
-            SELECT 1 FROM litequeue_tasks AS t WHERE t.seq = a.seq AND a.attempt BETWEEN 1 AND t.attempt)
+            SELECT 1 FROM litequeue_tasks AS t WHERE t.seq = a.seq AND a.attempt BETWEEN 0 AND t.attempt)
     """,
     "a child has a supervisor or had one": """
-        SELECT id FROM litequeue_processes WHERE role NOT IN ('worker', 'child') OR (role = 'child' AND parent IS NULL)
+        SELECT id FROM litequeue_processes WHERE role NOT IN ('worker', 'child', 'control', 'beat') OR (role = 'child' AND parent IS NULL)
     """,
     "nothing waits for a task that has ended": f"""
         SELECT row.id FROM litequeue_tasks row JOIN litequeue_tasks node ON node.id = row.after
@@ -86,10 +87,12 @@ RULES = {
         SELECT row.id FROM litequeue_tasks row JOIN litequeue_tasks node ON node.id = row.after
         WHERE row.edge NOT IN ('error', 'queue') AND node.state <> 'succeeded' AND row.state IN ({_names(_STARTED)})
     """,
+    # Where a body runs whatever its members do, one of them may be tried again when it has.
     "a row starts only after the group that it waited for has ended well": f"""
         SELECT row.id FROM litequeue_tasks row JOIN litequeue_groups node ON node.id = row.after
         WHERE row.state IN ({_names(_STARTED)})
-            AND (node.remaining > 0 OR node.failed_id IS NOT NULL AND NOT node.tolerant)
+            AND (node.remaining > 0 AND (NOT node.tolerant OR row.started_at IS NULL)
+                OR node.failed_id IS NOT NULL AND NOT node.tolerant)
     """,
     "a group counts its members that have not ended": f"""
         SELECT id, remaining, size FROM litequeue_groups g WHERE remaining < 0 OR remaining > size OR remaining <> (
@@ -106,11 +109,18 @@ RULES = {
             UNION ALL SELECT group_id, group_index FROM litequeue_groups) AS part ON part.group_id = g.id
         GROUP BY g.id, slot HAVING count(*) > 1 OR slot IS NULL OR slot < 0 OR slot >= g.size
     """,
+    # A task that was tried again has its earlier failures among its attempts; of a body that did not run, the last.
     "an error callback follows a task that failed by itself, and no more often than it is written there": """
-        SELECT node.id FROM litequeue_tasks row JOIN litequeue_tasks node ON node.id = row.after
-        WHERE row.edge = 'error' GROUP BY node.id
-        HAVING node.state <> 'failed' OR node.result_serializer IS 'upstream'
-            OR count(*) > coalesce(json_array_length(node.errbacks), 0)
+        WITH told AS (
+            SELECT node.*, count(*) AS times, (
+                SELECT count(*) FROM litequeue_attempts WHERE seq = node.seq AND outcome IN ('failed', 'lost')
+            ) AS failures
+            FROM litequeue_tasks row JOIN litequeue_tasks node ON node.id = row.after
+            WHERE row.edge = 'error' GROUP BY node.id)
+        SELECT id FROM told
+        WHERE failures = 0 AND (state <> 'failed' OR result_serializer IS 'upstream')
+            OR edge IS NOT 'body' AND times > max(failures, 1) * coalesce(json_array_length(errbacks), 0)
+            OR errbacks IS NULL
     """,
     "a stamp belongs to a row": """
         SELECT seq FROM litequeue_stamps WHERE seq NOT IN (SELECT seq FROM litequeue_tasks WHERE stamps IS NOT NULL)

@@ -16,7 +16,7 @@ import apsw
 import pytest
 
 from litequeue.core import process
-from litequeue.core.records import Claimed
+from litequeue.core.records import Claimed, DeadFilter
 from litequeue.store.sqlite.store import SQLiteStore
 
 from .canvases import SCENES, VERBS, finish, hold, prepare, write
@@ -122,7 +122,31 @@ def _ids(store: SQLiteStore) -> list[str]:
 def test_a_death_at_each_statement_leaves_all_or_nothing(tmp_path, name):
     source = tmp_path / "queue.db"
     make(source)
-    act = OPERATIONS[name]
+    die_everywhere(source, OPERATIONS[name])
+
+
+DEAD = DeadFilter(states=("failed", "revoked"))
+
+
+@pytest.mark.parametrize("verb", ["retry", "discard"])
+def test_a_death_at_each_statement_leaves_all_or_nothing_of_dead_letters(tmp_path, verb):
+    source = tmp_path / "queue.db"
+    make(source)
+    store = open_store(source)
+    store.revoke(["r", "s1", "c2", "m2"])
+    with store._database.read() as connection:  # chains, a chord and its body: there is something to take back
+        assert connection.execute("SELECT count(*) FROM litequeue_tasks WHERE result_serializer = 'upstream'").get > 2
+    store.close()
+    copy = tmp_path / "copy.db"
+    shutil.copyfile(source, copy)
+    store = open_store(copy)
+    assert len(store.retry(DEAD).ready) > 2
+    store.close()
+    die_everywhere(source, lambda p: getattr(p[0], verb)(DEAD))
+
+
+def die_everywhere(source: Path, act: Callable[[Prepared], Any]) -> None:
+    """Carry out `act` on copies of a queue, and die before each of its statements in turn."""
     found = []
     with image_folder() as folder:
 

@@ -20,7 +20,7 @@ import pytest
 from litequeue import canvas, config, exceptions, signals, states
 from litequeue.app import LiteQueue
 from litequeue.app.embedded import worker_options
-from litequeue.calling import message
+from litequeue.calling import options as call_options
 from litequeue.canvas.chains import OF_THE_WHOLE
 from litequeue.canvas.graph import Graph, GraphEdge, GraphNode
 from litequeue.cli.main import COMMANDS, litequeue
@@ -125,7 +125,7 @@ def test_every_setting() -> None:
 
 def test_every_option_of_a_call() -> None:
     assert not missing(
-        message.OPTIONS | inspect.signature(Task.apply_async).parameters.keys() - {"self", "options"}, "calling.md"
+        call_options.OPTIONS | inspect.signature(Task.apply_async).parameters.keys() - {"self", "options"}, "calling.md"
     )
 
 

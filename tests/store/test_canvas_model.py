@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from litequeue.core import clock, state
-from litequeue.core.records import Claimed, Encoded, Graft, NewGroup, NewTask, Outcome, Rerun
-from litequeue.core.ties import ERRBACK, ERRBACKS, LINK, MEMBER, THEN, write_errbacks
+from litequeue.core.records import Claimed, DeadFilter, Encoded, Graft, Keys, NewGroup, NewTask, Outcome, Rerun
+from litequeue.core.ties import ERRBACK, ERRBACKS, KEYED, LINK, MEMBER, THEN, write_errbacks
 from litequeue.store import open_store
 from litequeue.store.contract import StoreOptions
 from litequeue.store.sqlite import processes
@@ -34,6 +34,9 @@ NOTES = """
     CREATE TEMP TABLE fired (after TEXT);
     CREATE TEMP TRIGGER note_move AFTER UPDATE OF state ON main.litequeue_tasks WHEN OLD.state <> NEW.state
         BEGIN INSERT INTO moves VALUES (NEW.seq, NEW.id, OLD.state, NEW.state); END;
+    CREATE TEMP TRIGGER note_retry AFTER UPDATE OF state ON main.litequeue_tasks
+        WHEN OLD.state IN ('failed', 'revoked') AND NEW.state IN ('ready', 'waiting')
+        BEGIN DELETE FROM fired WHERE after = NEW.id; END; -- when it fails again, they fire again
     CREATE TEMP TRIGGER note_errback AFTER INSERT ON main.litequeue_tasks WHEN NEW.edge = 'error'
         BEGIN INSERT INTO fired VALUES (NEW.after); END;
 """
@@ -69,6 +72,7 @@ OPTIONS = st.fixed_dictionaries(
         "expires_at": st.just(1.0),
         "priority": st.integers(0, 3),
         "immutable": st.just(1),
+        "key": st.sampled_from([("a", 1), ("a", 2), ("b", 1)]),
     },
 ).map(lambda options: tuple(sorted(options.items())))
 TASKS = st.builds(lambda options: Shape("task", (), options), OPTIONS | st.just(()) | st.just(()))
@@ -126,6 +130,7 @@ class Planned:
     def _task(self, options: dict[str, Any], after: Any, place: tuple[str, int | None] | None) -> NewTask:
         errbacks, links = options.pop("errbacks", 0), options.pop("links", 0)
         immutable, stamp = options.pop("immutable", 0), options.pop("stamps", None)
+        key = options.pop("key", None)
         if after is None:
             options.pop("lifetime", None)
             task = self.driver.new(**options)
@@ -135,6 +140,8 @@ class Planned:
             task = task._replace(group_id=place[0], group_index=place[1], ties=MEMBER)
         if stamp is not None:
             task = task._replace(stamps=json.dumps({"colour": stamp}))
+        if key is not None:
+            task = task._replace(ties=task.ties | KEYED, keys=Keys(*key))
         if errbacks:
             inner = self.driver.new(takes_input=1, errbacks=write_errbacks([self.driver.new()]))
             task = task._replace(ties=task.ties | ERRBACKS, errbacks=write_errbacks([inner] * errbacks))
@@ -350,6 +357,31 @@ class CanvasMachine(RuleBasedStateMachine):
         task_id = self._any_task(data)
         if task_id is not None:
             self.driver.store.forget([task_id])
+
+    @rule(data=st.data(), one=st.booleans(), states=st.sampled_from([("failed",), ("revoked",), ("failed", "revoked")]))
+    def retry_dead(self, data: st.DataObject, one: bool, states: tuple[str, ...]) -> None:
+        task_id = self._any_task(data) if one else None
+        before = dict(self._sql("SELECT id, state FROM litequeue_tasks"))
+        dead = {record.id for record in self.driver.store.dead(DeadFilter(states=states))}
+        which = DeadFilter(ids=None if task_id is None else (task_id,), states=states)
+        revived = self.driver.store.retry(which)
+        after = dict(self._sql("SELECT id, state FROM litequeue_tasks"))
+        assert {*revived.ready, *revived.refused} == ({task_id} if task_id else dead)
+        assert {after[each] for each in revived.ready} <= {state.READY, state.WAITING}
+        if not revived.ready:
+            assert after == before
+        for each, reason in revived.refused.items():
+            assert after[each] == before[each], reason
+        if task_id is None and not revived.refused:
+            assert not self.driver.store.dead(which)
+
+    @rule(data=st.data(), one=st.booleans())
+    def discard(self, data: st.DataObject, one: bool) -> None:
+        task_id = self._any_task(data) if one else None
+        which = DeadFilter(ids=None if task_id is None else (task_id,), states=("failed", "revoked"))
+        dead = {record.id for record in self.driver.store.dead(which)}
+        assert self.driver.store.discard(which) == len(dead)
+        assert not self.driver.store.dead(DeadFilter(states=("failed", "revoked"))) or task_id is not None
 
     @rule()
     def prune(self) -> None:

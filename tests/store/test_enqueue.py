@@ -6,7 +6,7 @@ import pytest
 
 from litequeue import exceptions
 from litequeue.core import clock, state
-from litequeue.core.records import Encoded, Member
+from litequeue.core.records import ROW_FIELDS, Encoded, Member
 from tests.store.conftest import Driver, Takes, succeed
 
 
@@ -19,7 +19,7 @@ def test_a_task_can_be_read_as_it_was_written(driver: Driver) -> None:
     driver.enqueue(task)
     record = driver.store.task(task.id)
     assert record is not None
-    for name in task._fields:
+    for name in ROW_FIELDS:
         if name != "reply_port":
             assert getattr(record, name) == getattr(task, name), name
     assert (record.state, record.attempt, record.deaths) == (state.READY, 0, 0)

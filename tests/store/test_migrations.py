@@ -76,7 +76,7 @@ def test_steps_and_schema_lead_to_the_same_file(tmp_path: Path, monkeypatch: pyt
         migrations,
         "schema",
         lambda: (
-            text.replace("due_at             REAL ", "due_at REAL, colour TEXT ")
+            text.replace("unique_until       REAL ", "unique_until REAL, colour TEXT ")
             + "CREATE INDEX litequeue_tasks_colour ON litequeue_tasks (colour);"
         ),
     )

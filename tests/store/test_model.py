@@ -31,6 +31,11 @@ class Row:
     attempt: int = 0
     deaths: int = 0
     retries: int = 0
+    cancelled: bool = False
+
+    def give_back(self, stands: str) -> None:
+        """Leave `running` for another try, unless it was revoked meanwhile."""
+        self.state, self.holder = (state.REVOKED if self.cancelled else stands), None
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -100,7 +105,10 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.driver.store.settle(claimant, [outcome]).lost == (() if held else (claimed,))
         if held:
             row = self.rows[claimed.id]
-            row.state, row.holder = outcome.state, None
+            if outcome.rerun is None:
+                row.state, row.holder = outcome.state, None
+            else:
+                row.give_back(outcome.state)
             row.retries += how == "retry"
 
     @rule(claim=consumes(claims))
@@ -110,7 +118,8 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.driver.store.release(worker, tickets((claimed,))) == int(held)
         if held:
             row = self.rows[claimed.id]
-            row.state, row.holder, row.attempt = state.READY, None, row.attempt - 1
+            row.give_back(state.READY)
+            row.attempt -= 1
 
     @rule(worker=consumes(workers), died=st.booleans())
     def end_worker(self, worker: int, died: bool) -> None:
@@ -119,14 +128,14 @@ class StoreMachine(RuleBasedStateMachine):
         del self.alive[worker]
         store = self.driver.store
         rescued = store.bury(worker, "killed", MAX_DEATHS) if died else store.deregister(worker)
-        requeued, failed = set(), set()
+        requeued, failed, revoked = set(), set(), set()
         for task_id, row in self.rows.items():
             if row.state == state.RUNNING and row.holder == worker:
                 row.deaths += died
                 lost = row.once or row.deaths >= MAX_DEATHS
-                row.state, row.holder = (state.FAILED if lost else state.READY), None
-                (failed if lost else requeued).add(task_id)
-        assert (set(rescued.requeued), set(rescued.failed)) == (requeued, failed)
+                row.give_back(state.FAILED if lost else state.READY)
+                (revoked if row.cancelled else failed if lost else requeued).add(task_id)
+        assert (set(rescued.requeued), set(rescued.failed), set(rescued.revoked)) == (requeued, failed, revoked)
 
     @rule(data=st.data())
     def revoke(self, data: st.DataObject) -> None:
@@ -136,6 +145,7 @@ class StoreMachine(RuleBasedStateMachine):
         row = self.rows[task_id]
         open_ = row.state == state.READY
         assert self.driver.store.revoke([task_id]) == ((task_id,) if open_ else ())
+        row.cancelled = row.cancelled or row.state == state.RUNNING
         if open_:
             row.state = state.REVOKED
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.worker import exercise
 
-POOLS = ("prefork", "threads", "solo")
+POOLS = ("prefork", "threads", "solo", "asyncio")
 
 
 def wait_until(fact: Callable[[], Any], timeout: float = 20.0) -> Any:

@@ -31,7 +31,7 @@ def test_what_was_claimed_behind_a_slow_one_is_given_back(app: Any, run_worker: 
         assert results[3].get(timeout=20) - started >= 1.0
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo", "asyncio"])
 def test_a_result_is_seen_though_its_neighbour_runs_on(app: Any, run_worker: Callable[..., Any], pool: str) -> None:
     with run_worker(pool=pool, concurrency=1):
         _teach(app)

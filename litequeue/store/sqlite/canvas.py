@@ -110,7 +110,11 @@ class Canvases(Releasing):
         if ended == state.FAILED and cause == task_id:
             self._write_errbacks(connection, task_id, errbacks, now, moves)
 
-    def revoke_stamped(self, headers: Mapping[str, Sequence[Any]], reason: str = "revoked") -> tuple[str, ...]:
+    _CANCEL_ROW = "UPDATE litequeue_tasks SET cancel = coalesce(?, cancel, '') WHERE seq = ? AND state = 'running'"
+
+    def revoke_stamped(
+        self, headers: Mapping[str, Sequence[Any]], reason: str = "revoked", signal: str | None = None
+    ) -> tuple[str, ...]:
         """Revoke every task that has one of these stamps, now and from now on."""
         moves, now = Moves(), clock.now()
         error = encode_exception(exceptions.TaskRevokedError(reason))
@@ -118,9 +122,12 @@ class Canvases(Releasing):
         with self._database.write(self._durability) as connection:
             for seq in self._revoke_stamps(connection, headers, now):
                 rows += fetch(connection, self._REVOKE_OPEN, (error, now, self._prune_at(now), seq))
+                connection.execute(self._CANCEL_ROW, (signal, seq))
             revoked = self._follow_revoked(connection, rows, now, moves)
             slots = self._slots_for(connection, moves)
+            workers = self._control_ports(connection) if signal else ()
         self._wake(moves, slots)
+        self._sender.send_all(workers)
         return (*revoked, *moves.revoked())
 
     # Values
@@ -140,7 +147,7 @@ class Canvases(Releasing):
             if claimed.edge == ERRBACK:
                 failed = task_record(connection, node_id)
                 if failed is not None:
-                    return Input(failed=failed)
+                    return Input(failed=self._as_it_failed(connection, failed))
             else:
                 row = None if claimed.edge == BODY else connection.execute(self._TASK_VALUE, (node_id,)).fetchone()
                 if row is not None:
@@ -154,6 +161,18 @@ class Canvases(Releasing):
         raise exceptions.InvalidTaskError(
             f"{claimed.name}[{claimed.id}] needs what {node_id} gave, and {self.path} does not have it any more."
         )
+
+    _LAST_FAILURE = """
+        SELECT error, traceback FROM litequeue_attempts WHERE seq = ? AND outcome IN ('failed', 'lost')
+        ORDER BY attempt DESC LIMIT 1
+    """
+
+    def _as_it_failed(self, connection: apsw.Connection, failed: TaskRecord) -> TaskRecord:
+        """A task that failed; one that runs again by now, with the error that it had."""
+        if failed.state == state.FAILED:
+            return failed
+        error, traceback = connection.execute(self._LAST_FAILURE, (failed.seq,)).fetchone() or (None, None)
+        return failed._replace(result=error, result_serializer=ERROR, result_compression=None, traceback=traceback)
 
     def _value(self, connection: apsw.Connection, row: Sequence[Any]) -> Value:
         ended, result, serializer, compression = row[:4]

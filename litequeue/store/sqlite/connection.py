@@ -26,6 +26,7 @@ from litequeue.store.contract import StoreOptions
 from litequeue.store.sqlite import filesystem
 from litequeue.store.sqlite.door import Door
 from litequeue.store.sqlite.errors import translate
+from litequeue.store.sqlite.guarding import guard_of_thread
 
 MEMORY = ":memory:"
 MINIMUM_SQLITE = (3, 51, 3)
@@ -72,8 +73,6 @@ class Database:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._owner = 0  # the thread inside a transaction
-        self._inside: set[int] = set()  # the threads that wait for a transaction, or are in one
-        self._when_outside: tuple[int, Callable[[], object]] | None = None  # what a thread does when it is out
         self._read_lock = self._lock if self.memory else threading.Lock()
         self._writer: apsw.Connection | None = None
         self._reader: apsw.Connection | None = None
@@ -112,9 +111,12 @@ class Database:
             self._leave()
 
     def _enter(self, durability: str) -> apsw.Connection:
-        self._inside.add(threading.get_ident())
+        guard = guard_of_thread()
+        if guard is not None:
+            guard.enter()
         if not self._lock.acquire(timeout=self._options.busy_budget):
-            self._inside.discard(threading.get_ident())
+            if guard is not None:
+                guard.leave()
             raise self._busy_thread()
         try:
             connection = self._open_writer()
@@ -122,7 +124,8 @@ class Database:
                 self._door.acquire(self._options.busy_budget)
         except BaseException:
             self._lock.release()
-            self._inside.discard(threading.get_ident())
+            if guard is not None:
+                guard.leave()
             raise
         if durability != self._synchronous:
             try:
@@ -137,7 +140,9 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[apsw.Connection]:
         """A connection to read with; keep it for one or two short statements, and fetch all they give."""
-        self._inside.add(threading.get_ident())
+        guard = guard_of_thread()
+        if guard is not None:
+            guard.enter()
         try:
             if not self._read_lock.acquire(timeout=self._options.busy_budget):
                 raise self._busy_thread()
@@ -148,9 +153,8 @@ class Database:
             finally:
                 self._read_lock.release()
         finally:
-            self._inside.discard(threading.get_ident())
-            if self._when_outside is not None:
-                self._call_outside()
+            if guard is not None:
+                guard.leave()
 
     def _busy_thread(self) -> exceptions.StoreBusy:
         return exceptions.StoreBusy(
@@ -163,22 +167,9 @@ class Database:
         if self._door is not None:
             self._door.release()
         self._lock.release()
-        self._inside.discard(threading.get_ident())
-        if self._when_outside is not None:
-            self._call_outside()
-
-    def when_outside(self, call: Callable[[], object]) -> None:
-        """Call `call` in this thread: now, or when the transaction that it is in has ended."""
-        if threading.get_ident() in self._inside:
-            self._when_outside = (threading.get_ident(), call)
-        else:
-            call()
-
-    def _call_outside(self) -> None:
-        waiting = self._when_outside
-        if waiting is not None and waiting[0] == threading.get_ident():
-            self._when_outside = None
-            waiting[1]()
+        guard = guard_of_thread()
+        if guard is not None:
+            guard.leave()
 
     def _translated(self, error: BaseException) -> BaseException:
         if not isinstance(error, apsw.Error) or isinstance(error, apsw.ConstraintError):

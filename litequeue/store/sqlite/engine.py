@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import weakref
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import apsw
 
 from litequeue import exceptions
 from litequeue.core.records import DURABILITIES, NewGroup, NewTask, TaskRecord
-from litequeue.store.contract import StoreOptions
+from litequeue.store.contract import Guard, StoreOptions
 from litequeue.store.sqlite.connection import Database
+from litequeue.store.sqlite.guarding import guards
 from litequeue.store.sqlite.migrations import prepare
 from litequeue.store.sqlite.wakeup import Changes, Sender
 
@@ -34,11 +36,11 @@ def read_queues(text: str) -> tuple[str, ...]:
         return ()
 
 
-# Flags whose columns say more than yes or no, or that are no column.
-_FLAGS: Final = {"ignore_result": "ignore_result > 0", "aside": "lane <> queue"}
-_TASK: Final = f"""
-    SELECT {", ".join(_FLAGS.get(name, name) for name in TaskRecord._fields)} FROM litequeue_tasks WHERE id
-"""
+# A flag whose column says more than yes or no.
+_FLAGS: Final = {"ignore_result": "ignore_result > 0"}
+TASK_COLUMNS: Final = ", ".join(_FLAGS.get(name, name) for name in TaskRecord._fields)
+"""What makes a TaskRecord of a row."""
+_TASK: Final = f"SELECT {TASK_COLUMNS} FROM litequeue_tasks WHERE id "
 
 
 def task_record(connection: apsw.Connection, task_id: str) -> TaskRecord | None:
@@ -82,26 +84,6 @@ class Engine:
                 self._CHANGES_IN_MEMORY if self._database.memory else self._DATA_VERSION
             ).get
             return version
-
-    _LANES = "SELECT queue, name FROM litequeue_lanes"
-
-    def _lanes(self, connection: apsw.Connection, queues: Collection[str], names: Collection[str] | None) -> list[str]:
-        """Where the rows of `queues` are: the queues themselves, and what was put aside there under one of `names`
-        (None: under any name)."""
-        lanes = list(queues)
-        for queue, name in fetch(connection, self._LANES):
-            if queue in queues and (names is None or name in names):
-                lanes.append(queue + LANE_SEPARATOR + name)
-        return lanes
-
-    _ANY_READY = "SELECT 1 FROM litequeue_tasks WHERE state = 'ready' AND lane = ? LIMIT 1"
-
-    def _any_ready(
-        self, connection: apsw.Connection, queues: Collection[str], names: Collection[str] | None = None
-    ) -> bool:
-        """Whether something may be claimed there now; reads one index entry a lane."""
-        lanes = self._lanes(connection, queues, names)
-        return any(connection.execute(self._ANY_READY, (lane,)).get for lane in lanes)
 
     _DELETE_ATTEMPTS = "DELETE FROM litequeue_attempts WHERE seq = ?"
 
@@ -167,9 +149,18 @@ class Engine:
                     free[number] -= count
                     wanted -= count
 
-    def when_outside(self, call: Callable[[], object]) -> None:
-        """Call `call` in this thread: now, or when the transaction that it is in has ended."""
-        self._database.when_outside(call)
+    _CONTROL_PORTS = "SELECT port FROM litequeue_processes WHERE role = 'control' AND port IS NOT NULL"
+
+    def _control_ports(self, connection: apsw.Connection) -> list[int]:
+        """Where the workers hear that something in the file concerns them."""
+        return [port for (port,) in fetch(connection, self._CONTROL_PORTS)]
+
+    def guard(self, guard: Guard | None) -> None:
+        """Tell `guard` from now on of each call in this thread that must not be interrupted; None: no more."""
+        if guard is None:
+            guards.pop(threading.get_ident(), None)
+        else:
+            guards[threading.get_ident()] = guard
 
     def close(self) -> None:
         """Close the file and the sockets; the next call opens them again."""

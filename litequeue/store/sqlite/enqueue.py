@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -12,8 +12,11 @@ import apsw
 from litequeue import exceptions
 from litequeue.core import clock
 from litequeue.core.failure import encode_exception
-from litequeue.core.records import NORMAL, Encoded, NewTask, Outcome
+from litequeue.core.keys import RAISE, REPLACE, conflict_of
+from litequeue.core.records import NORMAL, Encoded, Keys, NewTask, Outcome
+from litequeue.core.state import READY, WAITING
 from litequeue.store.sqlite.engine import fetch
+from litequeue.store.sqlite.keys import Holder
 from litequeue.store.sqlite.release import (
     NEEDED,
     OPEN,
@@ -25,27 +28,50 @@ from litequeue.store.sqlite.release import (
     parts_of,
 )
 
+_NOBODY: Final[Mapping[str, str]] = {}
+# What a row that has not started takes from a call that replaces it.
+_REPLACED: Final = (
+    "queue",
+    "priority",
+    "payload",
+    "serializer",
+    "compression",
+    "run_at",
+    "expires_at",
+    "ignore_result",
+    "time_limit",
+    "soft_time_limit",
+    "origin",
+    "reply_port",
+    "headers",
+    "options",
+    "countdown",
+    "lifetime",
+)
+_CANCEL_RUNNING: Final = "UPDATE litequeue_tasks SET cancel = coalesce(?2, cancel, '') WHERE state = 'running'"
 _OPEN_IN: Final = f"{OPEN} AND queue IN (SELECT value FROM json_each(?))"
 
 
 class Enqueueing(Releasing):
     """The verbs of `contract.Enqueuer`."""
 
-    def enqueue(self, tasks: Sequence[NewTask], durability: str | None = None) -> None:
-        """Write all of `tasks`, or none."""
+    def enqueue(self, tasks: Sequence[NewTask], durability: str | None = None) -> Mapping[str, str]:
+        """Write all of `tasks`, or none; returns who stands for those that were not written."""
         durability, now = self._durability_of(durability), clock.now()
         # Who is idle is read after the commit: a slot that went idle before it is seen here, and one that goes idle
         # after it has looked for rows once more, and seen these.
         try:
-            if len(tasks) == 1 and tasks[0].stamps is None:
+            if len(tasks) == 1 and tasks[0].stamps is None and tasks[0].keys is None:
                 task = tasks[0]
-                bindings = (*task, now, first_state(task, now))
+                bindings = (*task[:-1], now, first_state(task, now))
                 idle = self._database.write_one(durability, self._INSERT, bindings, self._IDLE_SLOTS)
                 if idle:
                     self._wake_idle(idle, {task.queue: 1})
-                return
-            moves = Moves()
+                return _NOBODY
+            moves, stand_in = Moves(), dict[str, str]()
             with self._database.write(durability) as connection:
+                if any(task.keys is not None and task.keys.unique_key is not None for task in tasks):
+                    tasks, stand_in = self._unique(connection, tasks, now, moves)
                 self._insert(connection, tasks, now, moves)
         except apsw.ConstraintError as error:
             raise self._duplicate(tasks, error) from error
@@ -53,6 +79,53 @@ class Enqueueing(Releasing):
         with suppress(exceptions.OperationalError), self._database.read() as connection:
             idle = self._idle_slots(connection)
         self._wake(moves, idle)
+        return stand_in
+
+    def _unique(
+        self, connection: apsw.Connection, tasks: Sequence[NewTask], now: float, moves: Moves
+    ) -> tuple[list[NewTask], dict[str, str]]:
+        """Sort out those whose unique key is held: (what is to be written, who stands for the others)."""
+        left: list[NewTask] = []
+        stand_in: dict[str, str] = {}
+        mine: dict[str, int] = {}  # where in `left` the holder of a key is
+        for task in tasks:
+            keys = task.keys or Keys()
+            if keys.unique_key is None:
+                left.append(task)
+                continue
+            conflict, at = conflict_of(keys.unique_hold), mine.get(keys.unique_key)
+            if at is None:
+                holder = self._make_room(connection, task, now)
+            elif conflict == RAISE:
+                raise self._not_unique(task, Holder(0, left[at].id, READY))
+            else:
+                holder = Holder(0, left[at].id, READY)
+            if holder is None:
+                mine[keys.unique_key] = len(left)
+                left.append(task)
+                continue
+            stand_in[task.id] = holder.id
+            if conflict == REPLACE and at is not None:
+                left[at] = task._replace(id=holder.id)
+            elif conflict == REPLACE:
+                self._replace(connection, task, holder, now, moves)
+        return left, stand_in
+
+    # What stays is the row's: its id, its place in its canvas and in the queue's order, and its history.
+    _REPLACE = f"""
+        UPDATE litequeue_tasks
+        SET {", ".join(f"{name} = ?" for name in _REPLACED)}, lane = ?, state = iif(state = 'waiting', state, ?)
+        WHERE seq = ?
+    """
+
+    def _replace(self, connection: apsw.Connection, task: NewTask, holder: Holder, now: float, moves: Moves) -> None:
+        """Give a row that has not started the arguments, options and time of a new call."""
+        first = first_state(task, now)
+        values = (getattr(task, name) for name in _REPLACED)
+        connection.execute(self._REPLACE, (*values, task.queue, first, holder.seq))
+        self._keep_keys(connection, [task._replace(id=holder.id)], now)
+        if holder.state != WAITING:
+            moves.ready[holder.seq] = task.queue
 
     _RECORD = """
         UPDATE litequeue_tasks
@@ -67,17 +140,19 @@ class Enqueueing(Releasing):
         ended = (outcome.claimed.attempt, outcome.finished_at, outcome.prune_at, *result, outcome.traceback, task.id)
         try:
             with self._database.write(self._durability) as connection:
-                connection.execute(self._INSERT, (*task, outcome.claimed.enqueued_at, outcome.state))
+                connection.execute(self._INSERT, (*task[:-1], outcome.claimed.enqueued_at, outcome.state))
                 connection.execute(self._RECORD, ended)
         except apsw.ConstraintError as error:
             raise self._duplicate([task], error) from error
 
+    _CANCEL_TASK = f"{_CANCEL_RUNNING} AND id = ?1"
+    _CANCEL_MEMBERS = f"{_CANCEL_RUNNING} AND ties & 4 AND group_id IN ({parts_of('?1')})"
     _REVOKE = f"{REVOKE_SET} WHERE id = ?4 AND {OPEN} {REVOKED_ROW}"
     _REVOKE_MEMBERS = f"""{REVOKE_SET}
         WHERE ties & 4 AND {OPEN} AND group_id IN ({parts_of("?4")}) {REVOKED_ROW}
     """
 
-    def revoke(self, ids: Sequence[str], reason: str = "revoked") -> tuple[str, ...]:
+    def revoke(self, ids: Sequence[str], reason: str = "revoked", signal: str | None = None) -> tuple[str, ...]:
         """Make every task of `ids` that has not started REVOKED, with what waits for it; of a group, each member."""
         now, moves = clock.now(), Moves()
         error = encode_exception(exceptions.TaskRevokedError(reason))
@@ -87,10 +162,31 @@ class Enqueueing(Releasing):
             for task_id in ids:
                 for statement in (self._REVOKE, self._REVOKE_MEMBERS):
                     rows += fetch(connection, statement, (*ended, task_id))
+                for statement in (self._CANCEL_TASK, self._CANCEL_MEMBERS):
+                    connection.execute(statement, (task_id, signal))
             revoked = self._follow_revoked(connection, rows, now, moves)
             slots = self._slots_for(connection, moves)
+            workers = self._control_ports(connection) if signal else ()
         self._wake(moves, slots)
+        self._sender.send_all(workers)
         return (*revoked, *moves.revoked())
+
+    _CANCEL = f"""
+        UPDATE litequeue_tasks SET cancel = coalesce(cancel, ''), custom_state = ?2
+        WHERE id = ?1 AND (state = 'running' OR {OPEN})
+    """
+    _IS_CANCELLED = "SELECT cancel IS NOT NULL FROM litequeue_tasks WHERE id = ?"
+
+    def cancel(self, task_id: str, state: str) -> bool:
+        """Tell a task that has not ended to stop of its own accord, and show `state` until it ends."""
+        with self._database.write(self._durability) as connection:
+            connection.execute(self._CANCEL, (task_id, state))
+            return connection.changes() > 0
+
+    def is_cancelled(self, task_id: str) -> bool:
+        """Whether a task was told to stop."""
+        with self._database.read() as connection:
+            return bool(connection.execute(self._IS_CANCELLED, (task_id,)).get)
 
     # What an open row still needs is kept until that row has ended: the values of a chord's header, of a chain's step.
     _FORGET = f"""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
@@ -18,6 +17,7 @@ from litequeue.core.records import (
     Claimed,
     Encoded,
     Graft,
+    Keys,
     NewCanvas,
     NewGroup,
     NewTask,
@@ -25,24 +25,14 @@ from litequeue.core.records import (
     Settled,
     Ticket,
 )
-from litequeue.core.ties import ERRBACK, ERRBACKS, write_errbacks
-from litequeue.store.contract import Channel, Claimant, Pick
-from litequeue.store.sqlite.engine import LANE_SEPARATOR, fetch
-from litequeue.store.sqlite.release import (
-    Ended,
-    Moves,
-    Releasing,
-    first_state,
-    kept_errbacks,
-)
+from litequeue.core.ties import ERRBACK, ERRBACKS, KEYED, write_errbacks
+from litequeue.store.contract import Channel, Claimant
+from litequeue.store.sqlite.claiming import Claiming, NotDurable, Taken, earlier
+from litequeue.store.sqlite.engine import fetch
+from litequeue.store.sqlite.release import Ended, Moves, first_state, kept_errbacks
 from litequeue.store.sqlite.wakeup import WorkChannel
 
-_PROMOTE_SLICE: Final = 500  # rows made ready by one claim when many fall due at once
-_ASIDE_SLICE: Final = 500  # rows put aside or found expired by one claim
-# The attempt that a claim begins; never over what SQLite can count, whatever somebody has written.
-_CLAIMED_COLUMNS: Final = tuple(
-    "min(attempt, 9223372036854775806) + 1" if name == "attempt" else name for name in Claimed._fields
-)
+_NOTHING: Final = Taken([], [], [], [])
 _EMPTY: Final = (None, None, None)  # the three columns of a value that there is not
 # What a row takes from the task that it becomes.
 _BECOMING: Final = (
@@ -65,14 +55,9 @@ _BECOMING: Final = (
     "countdown",
     "lifetime",
 )
-_ORDER = (Claimed._fields.index("priority"), Claimed._fields.index("seq"))
 
 
-class _NotDurable(Exception):
-    """An at-most-once row was met in a transaction that would not survive a power cut."""
-
-
-class Lifecycle(Releasing):
+class Lifecycle(Claiming):
     """The verbs of `contract.Claimer`."""
 
     def claim(self, claimant: Claimant, limit: int, idle: bool = False) -> Settled:
@@ -87,151 +72,40 @@ class Lifecycle(Releasing):
                 return Settled((), (), (), (), next_at)
         try:
             return self._settle_and_claim(claimant, (), limit, idle, NORMAL)
-        except _NotDurable:
+        except NotDurable:
             return self._settle_and_claim(claimant, (), limit, idle, self._durability)
 
-    def settle(self, claimant: Claimant, outcomes: Sequence[Outcome], limit: int = 0) -> Settled:
+    def settle(self, claimant: Claimant, outcomes: Sequence[Outcome], limit: int = 0, idle: bool = False) -> Settled:
         """End `outcomes`, and claim up to `limit` next rows, in one transaction."""
-        return self._settle_and_claim(claimant, outcomes, limit, False, self._durability)
+        return self._settle_and_claim(claimant, outcomes, limit, idle, self._durability)
 
     def _settle_and_claim(
         self, claimant: Claimant, outcomes: Sequence[Outcome], limit: int, idle: bool, durability: str
     ) -> Settled:
-        now, moves = clock.now(), Moves()
+        moves = Moves()
         lost: tuple[Claimed, ...] = ()
-        claimed: list[Claimed] = []
-        expired: list[Claimed] = []
-        aside: list[Claimed] = []
-        next_at = None
+        taken, next_at = _NOTHING, None
         with self._database.write(durability) as connection:
+            now = clock.now()  # inside: whoever had to wait for the file starts its tasks now, and not before
             if outcomes:
                 lost = self._end(connection, claimant, outcomes, now, moves)
             if limit:
                 next_at = self._promote(connection, now, moves)
-                claimed, aside, expired = self._take(connection, claimant, limit, now, moves, durability)
-                if len(aside) + len(expired) >= _ASIDE_SLICE or (expired and moves.ready):
+                taken, opens_at = self._take(connection, claimant, limit, now, moves, durability)
+                next_at = earlier(next_at, opens_at)
+                if taken.unseen() or (taken.expired and moves.ready):
                     next_at = now  # rows were left unseen behind these, or released by their end
-                if idle is bool(claimed):
-                    connection.execute(self._MARK_IDLE, (-1 if claimed else 1, claimant.holder))
-                for row in claimed:  # what was made ready and claimed at once needs nobody else
+                if idle is bool(taken.claimed):
+                    connection.execute(self._MARK_IDLE, (-1 if taken.claimed else 1, claimant.holder))
+                for row in taken.claimed:  # what was made ready and claimed at once needs nobody else
                     moves.ready.pop(row.seq, None)
+            elif idle:
+                connection.execute(self._MARK_IDLE, (-1, claimant.holder))
             slots = self._slots_for(connection, moves)
         self._wake(moves, slots)
-        return Settled(lost, tuple(claimed), tuple(expired), tuple(aside), next_at)
+        return Settled(lost, tuple(taken.claimed), tuple(taken.expired), tuple(taken.aside), next_at)
 
     _MARK_IDLE = "UPDATE litequeue_processes SET idle = idle + ? WHERE id = ?"
-
-    # Looking, before the door is taken
-
-    _NEXT_AT = "SELECT min(run_at) FROM litequeue_tasks WHERE state = 'scheduled'"
-
-    def _look(self, claimant: Claimant) -> tuple[float | None, bool]:
-        """When the next row is due, and whether there may be something to claim now."""
-        with self._database.read() as connection:
-            next_at = connection.execute(self._NEXT_AT).get
-            if next_at is not None and next_at <= clock.now():
-                return next_at, True
-            return next_at, self._any_ready(connection, claimant.queues, claimant.picker.names)
-
-    # Claiming
-
-    _PROMOTE = f"""
-        UPDATE litequeue_tasks SET state = 'ready'
-        WHERE seq IN (
-            SELECT seq FROM litequeue_tasks
-            WHERE state = 'scheduled' AND run_at <= ? ORDER BY run_at LIMIT {_PROMOTE_SLICE})
-        RETURNING seq, queue
-    """
-
-    def _promote(self, connection: apsw.Connection, now: float, moves: Moves) -> float | None:
-        """Make ready what is due; returns when the next row is."""
-        next_at: float | None = connection.execute(self._NEXT_AT).get
-        if next_at is None or next_at > now:
-            return next_at
-        moves.ready.update(fetch(connection, self._PROMOTE, (now,)))
-        later: float | None = connection.execute(self._NEXT_AT).get
-        return later
-
-    _READY = f"""
-        SELECT {", ".join(_CLAIMED_COLUMNS)} FROM litequeue_tasks
-        WHERE state = 'ready' AND lane = ?
-        ORDER BY priority DESC, seq
-    """
-
-    def _candidates(self, connection: apsw.Connection, claimant: Claimant) -> Iterator[tuple[Any, ...]]:
-        """The ready rows in the order they are to be run, read one at a time."""
-        lanes = self._lanes(connection, claimant.queues, claimant.picker.names)
-        if len(lanes) == 1:
-            return iter(connection.execute(self._READY, (lanes[0],)))
-        priority, seq = _ORDER
-        return heapq.merge(
-            *(connection.execute(self._READY, (lane,)) for lane in lanes), key=lambda row: (-row[priority], row[seq])
-        )
-
-    _CLAIM = """
-        UPDATE litequeue_tasks
-        SET state = 'running', holder = ?, worker = ?, pid = ?, at_most_once = ?, attempt = ?, started_at = ?,
-            custom_state = NULL
-        WHERE seq = ?
-    """
-    _PUT_ASIDE = "UPDATE litequeue_tasks SET lane = ? WHERE seq = ?"
-    _ADD_LANE = "INSERT OR IGNORE INTO litequeue_lanes (queue, name) VALUES (?, ?)"
-
-    def _take(
-        self,
-        connection: apsw.Connection,
-        claimant: Claimant,
-        limit: int,
-        now: float,
-        moves: Moves,
-        durability: str,
-    ) -> tuple[list[Claimed], list[Claimed], list[Claimed]]:
-        """Choose among the ready rows and claim them; returns (claimed, put aside, expired)."""
-        taken, aside, expired = self._choose(connection, claimant, limit, now)
-        picker, (holder, worker, pid) = claimant.picker, (claimant.holder, claimant.worker, claimant.pid)
-        bindings = []
-        for row in taken:
-            at_most_once = picker.at_most_once(row.name)
-            if at_most_once and durability != self._durability:
-                raise _NotDurable
-            bindings.append((holder, worker, pid, at_most_once, row.attempt, now, row.seq))
-        connection.executemany(self._CLAIM, bindings)
-        if aside:
-            connection.executemany(self._PUT_ASIDE, ((row.queue + LANE_SEPARATOR + row.name, row.seq) for row in aside))
-            connection.executemany(self._ADD_LANE, {(row.queue, row.name) for row in aside})
-        if expired:
-            error = encode_exception(exceptions.TaskRevokedError("expired"))
-            rows = [
-                fetch(connection, self._REVOKE_OPEN, (error, now, self._prune_at(now), claimed.seq))
-                for claimed in expired
-            ]
-            self._follow_revoked(connection, (row for found in rows for row in found), now, moves)
-        return taken, aside, expired
-
-    def _choose(
-        self, connection: apsw.Connection, claimant: Claimant, limit: int, now: float
-    ) -> tuple[list[Claimed], list[Claimed], list[Claimed]]:
-        taken: list[Claimed] = []
-        aside: list[Claimed] = []
-        expired: list[Claimed] = []
-        pick = claimant.picker.pick
-        for values in self._candidates(connection, claimant):
-            row = Claimed._make(values)
-            if row.expires_at is not None and row.expires_at <= now:
-                expired.append(row)
-            else:
-                choice = pick(row.name, row.deaths)
-                if choice is Pick.STOP:
-                    break
-                if choice is Pick.ASIDE:
-                    aside.append(row)
-                else:
-                    taken.append(row)
-                    if choice is Pick.LAST or len(taken) >= limit:
-                        break
-            if len(aside) + len(expired) >= _ASIDE_SLICE:
-                break  # keep the transaction short; the next claim goes on behind them
-        return taken, aside, expired
 
     # Settling
 
@@ -258,7 +132,7 @@ class Lifecycle(Releasing):
         if len(plain) != len(outcomes):
             for outcome in outcomes:
                 if outcome.rerun is not None:
-                    done = self._run_again(connection, holder, outcome, moves)
+                    done = self._run_again(connection, holder, outcome, moves, ended)
                 elif outcome.graft is not None:
                     done = self._graft(connection, claimant, outcome, moves, ended)
                 elif outcome.state == state.IGNORED:
@@ -345,7 +219,7 @@ class Lifecycle(Releasing):
         try:
             with connection:  # a savepoint
                 return self._write_graft(connection, claimant.holder, outcome, graft, now, moves, ended)
-        except exceptions.DuplicateTaskError as error:
+        except (exceptions.DuplicateTaskError, exceptions.NotUniqueError) as error:
             refused: Exception = error
         except apsw.ConstraintError as error:
             refused = self._refused(connection, graft.canvas.tasks, error, graft.canvas.groups)
@@ -367,6 +241,8 @@ class Lifecycle(Releasing):
     ) -> bool:
         claimed, become = outcome.claimed, graft.become
         also: list[Ended] = []
+        if become is not None and self._is_cancelled(connection, holder, claimed):
+            return self._end_cancelled(connection, holder, outcome, ended)
         if become is not None:
             if not self._become(connection, holder, outcome, become, now, moves):
                 return False
@@ -410,6 +286,8 @@ class Lifecycle(Releasing):
     ) -> bool:
         """Make the row another task."""
         claimed, first = outcome.claimed, first_state(task, now)
+        if claimed.ties & KEYED:
+            moves.ready.update(self._unpark(connection, claimed.id))
         errbacks: str | None = connection.execute(self._ERRBACKS_OF, (claimed.id,)).get
         if task.errbacks is not None:
             errbacks = write_errbacks([*kept_errbacks(errbacks), *kept_errbacks(task.errbacks)])
@@ -430,6 +308,8 @@ class Lifecycle(Releasing):
         )
         if not connection.changes():
             return False
+        if claimed.ties & KEYED or task.keys is not None:
+            self._keep_keys(connection, [task._replace(id=claimed.id, keys=_concurrency(task.keys))], now)
         if first != state.WAITING:
             moves.ready[claimed.seq] = task.queue
         return True
@@ -446,14 +326,18 @@ class Lifecycle(Releasing):
             soft_time_limit = coalesce(?11, soft_time_limit), headers = coalesce(?12, headers),
             options = coalesce(?13, options), ignore_result = max(ignore_result, coalesce(?14, ignore_result)),
             result = ?15, result_serializer = ?16, result_compression = ?17, traceback = ?18, custom_state = NULL,
-            takes_input = iif(?4 IS NULL, takes_input, 0), finished_at = NULL, holder = NULL
+            takes_input = iif(?4 IS NULL, takes_input, 0), finished_at = NULL, holder = NULL, attempt = attempt - ?22
         WHERE seq = ?19 AND holder = ?20 AND attempt = ?21 AND state = 'running'
     """
 
-    def _run_again(self, connection: apsw.Connection, holder: int, outcome: Outcome, moves: Moves) -> bool:
+    def _run_again(
+        self, connection: apsw.Connection, holder: int, outcome: Outcome, moves: Moves, ended: list[Ended]
+    ) -> bool:
         """A retry is one update of the row: the try that ended and the next one are never both there, nor both gone."""
         rerun, claimed = outcome.rerun, outcome.claimed
         assert rerun is not None, "the caller looked"
+        if self._is_cancelled(connection, holder, claimed):
+            return self._end_cancelled(connection, holder, outcome, ended)
         connection.execute(
             self._RUN_AGAIN,
             (
@@ -474,13 +358,32 @@ class Lifecycle(Releasing):
                 claimed.seq,
                 holder,
                 claimed.attempt,
+                rerun.snooze,
             ),
         )
         if not connection.changes():
             return False
+        if claimed.ties & KEYED:
+            moves.ready.update(self._unpark(connection, claimed.id))
         if outcome.state == state.READY:
             moves.ready[claimed.seq] = rerun.queue or claimed.queue
         return True
+
+    # What was revoked while it ran does not run again
+
+    _CANCELLED = """
+        SELECT 1 FROM litequeue_tasks
+        WHERE seq = ? AND holder = ? AND attempt = ? AND state = 'running' AND cancel IS NOT NULL
+    """
+
+    def _is_cancelled(self, connection: apsw.Connection, holder: int, claimed: Claimed) -> bool:
+        return bool(connection.execute(self._CANCELLED, (claimed.seq, holder, claimed.attempt)).get)
+
+    def _end_cancelled(self, connection: apsw.Connection, holder: int, outcome: Outcome, ended: list[Ended]) -> bool:
+        """End, in place of another try, a row that was revoked while it ran."""
+        now, error = clock.now(), Encoded(encode_exception(exceptions.TaskRevokedError("revoked")), ERROR)
+        revoked = Outcome(outcome.claimed, state.REVOKED, now, error, prune_at=self._prune_at(now))
+        return self._end_retied(connection, holder, revoked, ended)
 
     _KEEP_ATTEMPT = """
         INSERT OR REPLACE INTO litequeue_attempts
@@ -510,18 +413,26 @@ class Lifecycle(Releasing):
         UPDATE litequeue_tasks
         SET state = 'ready', holder = NULL, worker = NULL, pid = NULL, started_at = NULL, attempt = attempt - 1
         WHERE seq = ? AND holder = ? AND attempt = ? AND state = 'running'
-        RETURNING seq, queue
+        RETURNING id, queue, ties, cancel IS NOT NULL
     """
 
     def release(self, holder: int, tickets: Iterable[Ticket]) -> int:
-        """Give back claims that were not started."""
-        moves = Moves()
+        """Give back claims that were not started; one that was revoked meanwhile is revoked."""
+        released, moves = 0, Moves()
         with self._database.write(NORMAL) as connection:
+            now = clock.now()
             for seq, attempt in tickets:
-                moves.ready.update(fetch(connection, self._RELEASE, (seq, holder, attempt)))
+                for task_id, queue, ties, cancelled in fetch(connection, self._RELEASE, (seq, holder, attempt)):
+                    released += 1
+                    if cancelled:
+                        self._revoke_row(connection, seq, now, moves)
+                        continue
+                    moves.ready[seq] = queue
+                    if ties & KEYED:
+                        moves.ready.update(self._unpark(connection, task_id))
             slots = self._slots_for(connection, moves)
         self._wake(moves, slots)
-        return len(moves.ready)
+        return released
 
     def wait_for_work(self, channel: Channel, timeout: float, interrupt: socket.socket | None = None) -> bool:
         """Block an idle slot until it is woken."""
@@ -557,6 +468,11 @@ def _ended(outcome: Outcome, ties: int) -> Ended:
         outcome.prune_at,
         bool(claimed.ignore_result),
     )
+
+
+def _concurrency(keys: Keys | None) -> Keys:
+    """What a row that becomes another task keeps of that one's keys: a unique one belongs to a call."""
+    return Keys() if keys is None else keys._replace(unique_key=None)
 
 
 def _takes_no_more(outcome: Outcome) -> bool:

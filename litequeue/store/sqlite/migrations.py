@@ -16,7 +16,7 @@ import apsw
 from litequeue import exceptions
 from litequeue.store.sqlite.connection import MEMORY, Database
 
-VERSION: Final = 3
+VERSION: Final = 4
 """The version of `schema.sql`."""
 
 APPLICATION_ID: Final = 0x4C515545  # "LQUE": what `file` shows of a file that is only a queue
@@ -78,7 +78,41 @@ def _add_schedules(connection: apsw.Connection) -> None:
     """)
 
 
-STEPS: Final[Sequence[Step]] = (Step(2, _add_canvases), Step(3, _add_schedules))
+def _add_control(connection: apsw.Connection) -> None:
+    connection.execute("""
+        ALTER TABLE litequeue_tasks ADD COLUMN cancel TEXT;
+        ALTER TABLE litequeue_tasks ADD COLUMN concurrency_key TEXT;
+        ALTER TABLE litequeue_tasks ADD COLUMN concurrency_limit INTEGER;
+        ALTER TABLE litequeue_tasks ADD COLUMN unique_key TEXT;
+        ALTER TABLE litequeue_tasks ADD COLUMN unique_hold INTEGER;
+        ALTER TABLE litequeue_tasks ADD COLUMN unique_until REAL;
+        CREATE INDEX litequeue_tasks_keyed ON litequeue_tasks (concurrency_key)
+            WHERE concurrency_key IS NOT NULL AND state = 'running';
+        CREATE UNIQUE INDEX litequeue_tasks_unique ON litequeue_tasks (unique_key) WHERE unique_key IS NOT NULL;
+        CREATE INDEX litequeue_tasks_failed ON litequeue_tasks (seq) WHERE state = 'failed';
+        CREATE TABLE litequeue_pauses (
+            kind TEXT NOT NULL, name TEXT NOT NULL, paused_at REAL NOT NULL, PRIMARY KEY (kind, name)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE litequeue_limits (
+            name TEXT NOT NULL PRIMARY KEY, declared_rate TEXT, rate TEXT, time_limit REAL, soft_time_limit REAL,
+            due_at REAL NOT NULL DEFAULT 0, starts INTEGER NOT NULL DEFAULT 0
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE litequeue_starts (
+            name TEXT NOT NULL, slot INTEGER NOT NULL, started_at REAL NOT NULL, PRIMARY KEY (name, slot)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE litequeue_commands (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, arguments TEXT NOT NULL, destination TEXT,
+            reply_port INTEGER, sent_at REAL NOT NULL, expires_at REAL NOT NULL
+        ) STRICT;
+        CREATE TABLE litequeue_replies (
+            command INTEGER NOT NULL, process INTEGER NOT NULL, worker TEXT NOT NULL, reply TEXT NOT NULL,
+            replied_at REAL NOT NULL, PRIMARY KEY (command, process)
+        ) STRICT, WITHOUT ROWID;
+        INSERT INTO litequeue_meta (key, value) VALUES ('gates', 0);
+    """)
+
+
+STEPS: Final[Sequence[Step]] = (Step(2, _add_canvases), Step(3, _add_schedules), Step(4, _add_control))
 
 
 def schema() -> str:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 
 from litequeue import exceptions
 from litequeue.core import clock, process, state
 from litequeue.core.failure import encode_exception
-from litequeue.core.records import NORMAL, Claimed, Identity, NewProcess, ProcessRecord, Rescued
-from litequeue.store.contract import Channel
+from litequeue.core.records import NORMAL, Claimed, Identity, NewProcess, ProcessRecord, Rescued, Termination, Ticket
+from litequeue.core.ties import KEYED
+from litequeue.store.contract import ONCE, Channel
+from litequeue.store.sqlite.claiming import Claiming, earlier
 from litequeue.store.sqlite.engine import MOST_IDLE, fetch, read_queues
-from litequeue.store.sqlite.release import NEEDED, OPEN, REVOKE_SET, REVOKED_ROW, Ended, Moves, Releasing
+from litequeue.store.sqlite.release import NEEDED, OPEN, REVOKE_SET, REVOKED_ROW, Ended, Moves
 from litequeue.store.sqlite.wakeup import WorkChannel, bind
 
 _VACUUM_FREE_SHARE = 4  # incremental vacuum starts when a quarter of the file is free pages
@@ -24,7 +27,25 @@ _VACUUM_PAGES = 500  # pages a turn
 _NEEDED_WAIT = 60.0  # seconds until a row is looked at again that is past its retention and still needed
 
 
-class Processes(Releasing):
+class _Held(NamedTuple):
+    """What is needed of a row to take it back from a dead process; the columns of `_HELD`."""
+
+    seq: int
+    id: str
+    name: str
+    queue: str
+    attempt: int
+    deaths: int
+    at_most_once: int
+    started_at: float | None
+    worker: str | None
+    reply_port: int | None
+    ties: int
+    group_id: str | None
+    cancel: str | None
+
+
+class Processes(Claiming):
     """The verbs of `contract.Supervisor`."""
 
     def open_channel(self) -> WorkChannel:
@@ -83,21 +104,22 @@ class Processes(Releasing):
         """Take a process out that ended in order."""
         return self._take_out(process_id, "its worker was stopped cold", max_deaths=None)
 
-    def bury(self, process_id: int, reason: str, max_deaths: int) -> Rescued:
+    def bury(self, process_id: int, reason: str, max_deaths: int, guilty: Collection[Ticket] | None = None) -> Rescued:
         """Take back what a dead process held."""
-        return self._take_out(process_id, reason, max_deaths)
+        return self._take_out(process_id, reason, max_deaths, guilty)
 
     _HELD = """
-        SELECT seq, id, name, queue, attempt, deaths, at_most_once, started_at, worker, reply_port, ties, group_id
+        SELECT seq, id, name, queue, attempt, deaths, at_most_once, started_at, worker, reply_port, ties, group_id,
+               cancel
         FROM litequeue_tasks WHERE state = 'running' AND holder = ?
     """
     _GIVE_BACK = """
         UPDATE litequeue_tasks SET state = 'ready', holder = NULL, deaths = ?, custom_state = NULL
         WHERE seq = ? AND state = 'running'
     """
-    _FAIL = """
+    _END_LOST = """
         UPDATE litequeue_tasks
-        SET state = 'failed', deaths = ?, custom_state = NULL, result = ?, result_serializer = 'error',
+        SET state = ?, deaths = ?, custom_state = NULL, result = ?, result_serializer = 'error',
             result_compression = NULL, traceback = ?, finished_at = ?, prune_at = iif(ignore_result = 2, 0, ?)
         WHERE seq = ? AND state = 'running'
     """
@@ -108,47 +130,91 @@ class Processes(Releasing):
     """
     _TAKE_OUT = "DELETE FROM litequeue_processes WHERE id = ?"
 
-    def _take_out(self, process_id: int, reason: str, max_deaths: int | None) -> Rescued:
-        """Give back or fail what the process held, and delete it. Without `max_deaths` no death is counted."""
-        now = clock.now()
-        prune_at = self._prune_at(now)
-        requeued: list[str] = []
-        failed: list[str] = []
+    def _take_out(
+        self, process_id: int, reason: str, max_deaths: int | None, guilty: Collection[Ticket] | None = None
+    ) -> Rescued:
+        """Give back or end what the process held, and delete it. Without `max_deaths` no death is counted; with
+        `guilty`, only those of these attempts."""
         moves, ended = Moves(), list[Ended]()
+        became: dict[str, list[str]] = {state.READY: [], state.FAILED: [], state.REVOKED: []}
         with self._database.write(self._durability) as connection:
-            for held in fetch(connection, self._HELD, (process_id,)):
-                (seq, task_id, name, queue, attempt, deaths, at_most_once, started_at, worker, port, ties, group_id) = (
-                    held
-                )
-                deaths += max_deaths is not None
-                poison = max_deaths is not None and deaths >= max_deaths
-                if at_most_once or poison:
-                    error = _lost(name, task_id, reason, deaths, bool(at_most_once))
-                    connection.execute(self._FAIL, (deaths, error, reason, now, prune_at, seq))
-                    failed.append(task_id)
-                    moves.ports.update((port,) if port else ())
-                    ended.append(Ended(task_id, state.FAILED, ties, group_id, task_id, prune_at))
-                else:
-                    error = _lost(name, task_id, reason, deaths, False)
-                    connection.execute(self._GIVE_BACK, (deaths, seq))
-                    requeued.append(task_id)
-                    moves.ready[seq] = queue
-                if max_deaths is not None:
-                    connection.execute(self._KEEP_LOSS, (seq, attempt, error, worker, started_at, now))
+            now = clock.now()
+            for held in (_Held._make(row) for row in fetch(connection, self._HELD, (process_id,))):
+                counted = max_deaths if guilty is None or (held.seq, held.attempt) in guilty else None
+                became[self._give_up(connection, held, reason, counted, now, moves, ended)].append(held.id)
             self._follow(connection, ended, now, moves)
             connection.execute(self._TAKE_OUT, (process_id,))
             slots = self._slots_for(connection, moves)
         self._wake(moves, slots)
-        return Rescued(requeued=tuple(requeued), failed=tuple(failed))
+        return Rescued(
+            requeued=tuple(became[state.READY]),
+            failed=tuple(became[state.FAILED]),
+            revoked=tuple(became[state.REVOKED]),
+        )
 
-    def rescue(self, lease: float, max_deaths: int) -> Rescued:
-        """Bury every registered process that is dead; never a live one."""
+    def _give_up(
+        self,
+        connection: apsw.Connection,
+        held: _Held,
+        reason: str,
+        max_deaths: int | None,
+        now: float,
+        moves: Moves,
+        ended: list[Ended],
+    ) -> str:
+        """Give back, or end, one row that the process held; returns the state that it has now."""
+        died = max_deaths is not None
+        deaths = held.deaths + died
+        poison = max_deaths is not None and (bool(held.at_most_once) or deaths >= max_deaths)
+        error = _lost(held.name, held.id, reason, deaths, bool(held.at_most_once))
+        became, shown = state.READY, error
+        if held.cancel is not None:
+            became, shown = state.REVOKED, encode_exception(exceptions.TaskRevokedError("terminated"))
+        elif poison or held.at_most_once == ONCE:
+            became = state.FAILED
+        if became == state.READY:
+            connection.execute(self._GIVE_BACK, (deaths, held.seq))
+            moves.ready[held.seq] = held.queue
+            if held.ties & KEYED:
+                moves.ready.update(self._unpark(connection, held.id))
+        else:
+            prune_at = self._prune_at(now)
+            why = None if became == state.REVOKED else reason
+            connection.execute(self._END_LOST, (became, deaths, shown, why, now, prune_at, held.seq))
+            moves.ports.update((held.reply_port,) if held.reply_port else ())
+            ended.append(Ended(held.id, became, held.ties, held.group_id, held.id, prune_at))
+        if died and became != state.REVOKED:
+            connection.execute(self._KEEP_LOSS, (held.seq, held.attempt, error, held.worker, held.started_at, now))
+        return became
+
+    # What is to be killed
+
+    _TERMINATIONS = f"""
+        SELECT {", ".join(f"task.{name}" for name in Claimed._fields)}, task.holder, task.cancel
+        FROM litequeue_processes own JOIN litequeue_tasks task ON task.holder = own.id AND task.state = 'running'
+        WHERE (own.id = ?1 OR own.parent = ?1) AND task.cancel <> ''
+    """
+
+    def terminations(self, worker: int) -> list[Termination]:
+        """The tasks that processes of the worker `worker` run, and that are to be killed."""
+        with self._database.read() as connection:
+            rows = fetch(connection, self._TERMINATIONS, (worker,))
+        return [Termination(Claimed._make(row[:-2]), *row[-2:]) for row in rows]
+
+    def rescue(self, lease: float, max_deaths: int, worker: int = 0, spared: Collection[int] = ()) -> Rescued:
+        """Bury every registered process that is dead; never a live one, nor one that its supervisor sees to."""
         requeued: tuple[str, ...] = ()
         failed: tuple[str, ...] = ()
-        for record in self.processes():
-            alive = process.is_alive(record.identity)
+        revoked: tuple[str, ...] = ()
+        records = self.processes()
+        lives = {record.id: process.is_alive(record.identity) for record in records}
+        for record in records:
+            alive = lives[record.id]
             silent = clock.now() - record.heartbeat_at
             if alive is True or (alive is None and silent < lease):
+                continue
+            seen_to = record.id in spared if record.parent == worker else silent < lease
+            if seen_to and record.parent is not None and lives.get(record.parent):
                 continue
             reason = (
                 f"process {record.identity.pid} of {record.worker} died"
@@ -158,7 +224,8 @@ class Processes(Releasing):
             rescued = self.bury(record.id, reason, max_deaths)
             requeued += rescued.requeued
             failed += rescued.failed
-        return Rescued(requeued=requeued, failed=failed)
+            revoked += rescued.revoked
+        return Rescued(requeued=requeued, failed=failed, revoked=revoked)
 
     _PROCESSES = """
         SELECT id, worker, role, parent, host, boot, namespace, pid, started, port, queues, idle, started_at,
@@ -240,21 +307,42 @@ class Processes(Releasing):
     """
 
     def wake(self, holder: int, channel: Channel, queues: Sequence[str]) -> bool:
-        """Wake idle slots of the worker if the file has changed and there is work for them."""
+        """Wake idle slots of the worker if the file has changed, or something is due, and there is work for them."""
         assert isinstance(channel, WorkChannel), "a channel of this engine"
         version = self._data_version()
-        if version == channel.version_seen:
+        if version == channel.version_seen and clock.now() < channel.look_at:
             return False
         channel.version_seen = version
         with self._database.read() as connection:
+            gates = self._gates_of(connection)
+            lanes, opens_at = self._open_lanes(connection, gates, gates.queues_of(holder, tuple(queues)))
+            # A slot that knows what falls due next may be busy by then, and one that is idle may not know.
+            next_at = earlier(connection.execute(self._NEXT_AT).get, opens_at)
+            channel.look_at = math.inf if next_at is None else next_at
             free = connection.execute(self._FREE, (holder,)).get
-            if not free or not (self._any_due(connection) or self._any_ready(connection, queues)):
+            if not free or not (channel.look_at <= clock.now() or self._survey(connection, lanes)):
                 return False
         self._sender.send(channel.port, free)
         return True
 
     def _any_due(self, connection: apsw.Connection) -> bool:
         return bool(connection.execute(self._DUE, (clock.now(),)).get)
+
+    _COUNT_READY = "SELECT count(*) FROM (SELECT 1 FROM litequeue_tasks WHERE state = 'ready' AND lane = ? LIMIT ?)"
+    _DUE_QUEUES = "SELECT queue FROM litequeue_tasks WHERE state = 'scheduled' AND run_at <= ? LIMIT ?"
+
+    def backlog(self, worker: int, queues: Sequence[str], names: Collection[str], limit: int = 1000) -> int:
+        """How many rows of its queues wait for a free slot of the worker; reads `limit` entries of an index a lane."""
+        with self._database.read() as connection:
+            gates = self._gates_of(connection)
+            claimed_from = gates.queues_of(worker, tuple(queues))
+            due = fetch(connection, self._DUE_QUEUES, (clock.now(), limit))
+            count = sum(queue in claimed_from and queue not in gates.paused_queues for (queue,) in due)
+            for lane in self._open_lanes(connection, gates, claimed_from, names).lanes:
+                if count >= limit:
+                    break
+                count += connection.execute(self._COUNT_READY, (lane, limit)).get
+        return min(count, limit)
 
     _RUNNING = "SELECT DISTINCT queue FROM litequeue_tasks WHERE state = 'running'"
 

@@ -18,15 +18,15 @@ import apsw
 from litequeue.core import state
 from litequeue.core.failure import encode_chord_error, encode_exception
 from litequeue.core.ids import new_id
-from litequeue.core.records import ERROR, UPSTREAM, NewCanvas, NewGroup, NewTask
-from litequeue.core.ties import ERRBACK, ERRBACKS, LEADS, MEMBER, QUEUED, read_errbacks
+from litequeue.core.records import ERROR, ROW_FIELDS, UPSTREAM, NewCanvas, NewGroup, NewTask
+from litequeue.core.ties import ERRBACK, ERRBACKS, KEYED, LEADS, MEMBER, QUEUED, read_errbacks
 from litequeue.exceptions import DuplicateTaskError, TaskRevokedError
 from litequeue.store.sqlite.engine import fetch
-from litequeue.store.sqlite.stamps import Stamping
+from litequeue.store.sqlite.keys import Keying
 
-_COLUMNS: Final = ", ".join(NewTask._fields)
-_QUEUE: Final = NewTask._fields.index("queue") + 1
-_WIDTH: Final = len(NewTask._fields)
+_COLUMNS: Final = ", ".join(ROW_FIELDS)
+_QUEUE: Final = ROW_FIELDS.index("queue") + 1
+_WIDTH: Final = len(ROW_FIELDS)
 _GROUP_COLUMNS: Final = ", ".join(NewGroup._fields)
 
 
@@ -135,7 +135,7 @@ class _Count:
         self.transient = transient
 
 
-class Releasing(Stamping):
+class Releasing(Keying):
     """What the rooms that end tasks, and those that write new ones, have in common."""
 
     # Writing new rows. A record is bound as it is, followed by now and the state. The lane of a new row is its queue.
@@ -168,7 +168,10 @@ class Releasing(Stamping):
     def _insert(self, connection: apsw.Connection, tasks: Iterable[NewTask], now: float, moves: Moves) -> None:
         """Write new rows; those under a stamp that was revoked are revoked at once."""
         stamped: list[NewTask] = []
-        connection.executemany(self._INSERT, _bound(tasks, now, moves.fresh, stamped))
+        keyed: list[NewTask] = []
+        connection.executemany(self._INSERT, _bound(tasks, now, moves.fresh, stamped, keyed))
+        if keyed:
+            self._refuse_held(connection, keyed, now)
         self._check_stamps(connection, stamped, now, moves)
 
     def _check_stamps(self, connection: apsw.Connection, tasks: Sequence[NewTask], now: float, moves: Moves) -> None:
@@ -178,6 +181,12 @@ class Releasing(Stamping):
             ended = (encode_exception(TaskRevokedError("revoked")), now, self._prune_at(now))
             rows = [row for seq in under_revoked for row in fetch(connection, self._REVOKE_OPEN, (*ended, seq))]
             self._follow_revoked(connection, rows, now, moves)
+
+    def _revoke_row(self, connection: apsw.Connection, seq: int, now: float, moves: Moves) -> None:
+        """Revoke a row that does not run."""
+        error = encode_exception(TaskRevokedError("revoked"))
+        rows = fetch(connection, self._REVOKE_OPEN, (error, now, self._prune_at(now), seq))
+        self._follow_revoked(connection, rows, now, moves)
 
     _DELETE = "DELETE FROM litequeue_tasks WHERE seq = ?"
 
@@ -201,6 +210,8 @@ class Releasing(Stamping):
                     self._lead(connection, end, now, moves, pending)
                 if end.ties & ERRBACKS and end.failed_itself:
                     self._fire_errbacks(connection, end.id, now, moves)
+                if end.ties & KEYED:
+                    moves.ready.update(self._unpark(connection, end.id))
             for group_id, count in counts.items():
                 pending += self._count(connection, group_id, count, now, moves)
 
@@ -378,7 +389,8 @@ class Releasing(Stamping):
                 edge=ERRBACK,
                 run_at=errback.run_at if errback.countdown is None else now + errback.countdown,
                 expires_at=errback.expires_at if errback.lifetime is None else now + errback.lifetime,
-                ties=MEMBER | (ERRBACKS if errback.errbacks else 0),
+                ties=MEMBER | (ERRBACKS if errback.errbacks else 0) | errback.ties & KEYED,
+                keys=None if errback.keys is None else errback.keys._replace(unique_key=None),
             )
             for index, errback in enumerate(errbacks)
         ]
@@ -447,9 +459,9 @@ def first_state(task: NewTask, now: float) -> str:
 
 
 def _bound(
-    tasks: Iterable[NewTask], now: float, ready: Counter[str], stamped: list[NewTask]
+    tasks: Iterable[NewTask], now: float, ready: Counter[str], stamped: list[NewTask], keyed: list[NewTask]
 ) -> Iterable[tuple[Any, ...]]:
-    """The bindings of `_INSERT`; counts what does not wait by queue, and collects what has stamps."""
+    """The bindings of `_INSERT`; counts what does not wait by queue, collects what has stamps and what has keys."""
     as_ready: tuple[Any, ...] = (now, state.READY)
     for task in tasks:
         if task.after is None and task.run_at is None:  # the row of a plain group: nothing is asked twice of it
@@ -461,7 +473,9 @@ def _bound(
                 ready[task.queue] += 1
         if task.stamps is not None:
             stamped.append(task)
-        yield task + bound
+        if task.keys is not None:
+            keyed.append(task)
+        yield task[:-1] + bound
 
 
 def _add(count: _Count, end: Ended) -> None:

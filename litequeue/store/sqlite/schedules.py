@@ -14,7 +14,7 @@ from typing import Any, Final
 import apsw
 
 from litequeue.core import clock
-from litequeue.core.records import Entry, Fired, Firing, NewEntry, NewTask, Synchronised
+from litequeue.core.records import ROW_FIELDS, Entry, Fired, Firing, NewEntry, Synchronised
 from litequeue.core.state import WAITING
 from litequeue.core.ties import APART, LEADS, QUEUE, QUEUED
 from litequeue.store.sqlite.engine import fetch
@@ -27,8 +27,8 @@ _NEW: Final = NewEntry._fields
 _TIMING: Final = ("schedule", "timezone", "start_at", "end_at")
 """When one of these changes, it is said anew when the entry is due next."""
 _SELECT: Final = f"SELECT {', '.join(Entry._fields)} FROM litequeue_schedules"
-_WIDTH: Final = len(NewTask._fields)
-_QUEUE_COLUMN: Final = NewTask._fields.index("queue") + 1
+_WIDTH: Final = len(ROW_FIELDS)
+_QUEUE_COLUMN: Final = ROW_FIELDS.index("queue") + 1
 _GONE: Final = (None, None, "")
 _CHANGE: Final = f"""
     UPDATE litequeue_schedules SET {", ".join(f"{name} = ?{n}" for n, name in enumerate(_NEW, 1) if name != "name")},
@@ -162,18 +162,22 @@ class Schedules(Releasing):
         now, moves = clock.now(), Moves()
         with self._database.write(self._durability) as connection:
             mine, others = self._mine(connection, firings)
+            keyed = {task.id for firing in mine for _, task in firing.tasks if task.keys is not None}
+            refused = self._refused_runs(connection, mine, now) if keyed else set()
             rows = [
-                (*task, now, first_state(task, now), firing.name, due_at)
+                (*task[:-1], now, first_state(task, now), firing.name, due_at)
                 for firing in mine
                 for due_at, task in firing.tasks
+                if task.id not in refused
             ]
-            refused = self._insert_runs(connection, rows, moves)
+            refused |= self._insert_runs(connection, rows, moves)
             outcomes = [_fired(firing, [task.id for _, task in firing.tasks], refused) for firing in mine]
             for firing, overlap in others:
                 outcomes.append(_fired(firing, self._start_apart(connection, firing, overlap, now, moves)))
             fired = [*mine, *(firing for firing, _ in others)]
-            stamped = [task for firing in fired for _, task in firing.tasks if task.stamps is not None]
-            self._check_stamps(connection, stamped, now, moves)
+            runs = [task for firing in fired for _, task in firing.tasks]
+            self._keep_keys(connection, (task for task in runs if task.keys is not None and task.id not in refused), now)
+            self._check_stamps(connection, [task for task in runs if task.stamps is not None], now, moves)
             connection.executemany(self._MOVE_ON, map(_moved, fired, outcomes))
             slots = self._slots_for(connection, moves)
         self._wake(moves, slots)
@@ -201,7 +205,7 @@ class Schedules(Releasing):
 
     # An instant that has its row is never run again, even if an entry of that name was removed and added.
     _INSERT_RUN = (
-        f"INSERT INTO litequeue_tasks ({', '.join(NewTask._fields)}, lane, enqueued_at, state, schedule, due_at)"
+        f"INSERT INTO litequeue_tasks ({', '.join(ROW_FIELDS)}, lane, enqueued_at, state, schedule, due_at)"
         f" VALUES ({', '.join(f'?{n}' for n in range(1, _WIDTH + 1))}, ?{_QUEUE_COLUMN}, ?{_WIDTH + 1}, ?{_WIDTH + 2},"
         f" ?{_WIDTH + 3}, ?{_WIDTH + 4}) ON CONFLICT (due_at, schedule) WHERE schedule IS NOT NULL DO NOTHING"
     )
@@ -218,7 +222,10 @@ class Schedules(Releasing):
     ) -> list[str]:
         """Write the tasks of a firing one by one, but for those that are to be skipped; their ids."""
         ids = []
+        refused = self._refused_runs(connection, [firing], now)
         for due_at, task in firing.tasks:
+            if task.id in refused:
+                continue
             before = connection.execute(self._UNFINISHED, (firing.name,)).get
             if before is not None and overlap == "skip":
                 continue
@@ -226,10 +233,22 @@ class Schedules(Releasing):
                 connection.execute(self._LEAD_ON, (before,))
                 task = task._replace(after=before, edge=QUEUE)
             task = task._replace(ties=task.ties | APART)
-            row = (*task, now, first_state(task, now), firing.name, due_at)
+            row = (*task[:-1], now, first_state(task, now), firing.name, due_at)
             if not self._insert_runs(connection, [row], moves):
                 ids.append(task.id)
         return ids
+
+    def _refused_runs(self, connection: apsw.Connection, firings: Sequence[Firing], now: float) -> set[str]:
+        """The ids of tasks that are not written because their unique key is held: such an instant is skipped."""
+        refused: set[str] = set()
+        wanted: set[str] = set()
+        for _, task in (each for firing in firings for each in firing.tasks):
+            key = None if task.keys is None else task.keys.unique_key
+            if key is not None and (key in wanted or self._holder_of(connection, key, now) is not None):
+                refused.add(task.id)
+            elif key is not None:
+                wanted.add(key)
+        return refused
 
     def _insert_runs(self, connection: apsw.Connection, rows: list[tuple[Any, ...]], moves: Moves) -> set[str]:
         """Write tasks; the ids of those whose instant has a task already."""

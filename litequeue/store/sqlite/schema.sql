@@ -19,14 +19,17 @@ CREATE TABLE litequeue_meta (
     key   TEXT NOT NULL PRIMARY KEY,
     value ANY
 ) STRICT, WITHOUT ROWID;
+INSERT INTO litequeue_meta (key, value) VALUES ('gates', 0); -- grows with every change of what a claimer keeps in memory
 
 CREATE TABLE litequeue_tasks (
     seq                INTEGER PRIMARY KEY,      -- order of arrival: first in, first out within a priority
     id                 TEXT    NOT NULL UNIQUE,  -- made by the client; UUIDv7, so the index grows at its end
     name               TEXT    NOT NULL,
     queue              TEXT    NOT NULL,
-    lane               TEXT    NOT NULL,         -- where claimers look: the queue, or queue TAB name once a claimer that
-                                                 -- does not know the name has put the row aside
+    lane               TEXT    NOT NULL,         -- where claimers look: the queue; or queue TAB name, for a name that a
+                                                 -- claimer does not know, or that is paused or limited; or US key US
+                                                 -- queue TAB name, for a row that waits for its concurrency key
+                                                 -- (US: unit separator, 31)
     priority           INTEGER NOT NULL,         -- 0 to 255, higher first
     state              TEXT    NOT NULL,         -- waiting scheduled ready running succeeded failed revoked ignored
     custom_state       TEXT,                     -- what update_state shows until the next move
@@ -66,11 +69,17 @@ CREATE TABLE litequeue_tasks (
     takes_input        INTEGER NOT NULL DEFAULT 0, -- 1: the value of `after` is put before its arguments
     countdown          REAL,                     -- seconds from its release to its start
     lifetime           REAL,                     -- seconds from its release to its expiry
-    ties               INTEGER NOT NULL DEFAULT 0, -- what its end does: 1 feeds, 2 leads, 4 member, 8 errbacks
+    ties               INTEGER NOT NULL DEFAULT 0, -- what its end does: bits of core.ties
     errbacks           TEXT,                     -- its error callbacks, JSON
     stamps             TEXT,                     -- JSON object, header: value or values
     schedule           TEXT,                     -- the entry of the schedule that it is a run of
-    due_at             REAL                      -- the instant that this run stands for
+    due_at             REAL,                     -- the instant that this run stands for
+    cancel             TEXT,                     -- a revoke that came while it ran: the signal to kill it with, or empty
+    concurrency_key    TEXT,                     -- of the rows with this key only concurrency_limit run at once
+    concurrency_limit  INTEGER,
+    unique_key         TEXT,                     -- no other row has it
+    unique_hold        INTEGER,                  -- in which states it holds that key: bits of core.keys
+    unique_until       REAL                      -- and until when; NULL: no matter how long
 ) STRICT;
 
 -- claim: the next row of a lane
@@ -97,6 +106,13 @@ CREATE UNIQUE INDEX litequeue_tasks_runs ON litequeue_tasks (due_at, schedule) W
 -- fire: the runs that have not ended, of entries whose runs do not overlap
 CREATE INDEX litequeue_tasks_unfinished_runs ON litequeue_tasks (schedule, seq)
     WHERE ties & 32 AND state IN ('waiting', 'scheduled', 'ready', 'running');
+-- claim: how many of a concurrency key run
+CREATE INDEX litequeue_tasks_keyed ON litequeue_tasks (concurrency_key)
+    WHERE concurrency_key IS NOT NULL AND state = 'running';
+-- enqueue: a unique key is held once; one that its row does not hold any more is taken from it by the next that wants it
+CREATE UNIQUE INDEX litequeue_tasks_unique ON litequeue_tasks (unique_key) WHERE unique_key IS NOT NULL;
+-- dead letters
+CREATE INDEX litequeue_tasks_failed ON litequeue_tasks (seq) WHERE state = 'failed';
 
 -- Groups count their members that have not ended; when none is left, what waits for the group is released.
 CREATE TABLE litequeue_groups (
@@ -149,11 +165,59 @@ CREATE TABLE litequeue_attempts (
     PRIMARY KEY (seq, attempt)
 ) STRICT, WITHOUT ROWID;
 
--- The lanes that exist beside the queues' own.
+-- The lanes that exist beside the queues' own. What a claimer must know of these, of pauses, of limits, and of the queues
+-- of its process, it keeps in memory as long as the row `gates` of litequeue_meta stays the same.
 CREATE TABLE litequeue_lanes (
     queue TEXT NOT NULL,
     name  TEXT NOT NULL,
     PRIMARY KEY (queue, name)
+) STRICT, WITHOUT ROWID;
+
+-- Queues and task names whose rows are not claimed.
+CREATE TABLE litequeue_pauses (
+    kind      TEXT NOT NULL,                     -- queue task
+    name      TEXT NOT NULL,
+    paused_at REAL NOT NULL,
+    PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
+
+-- The limits of task names.
+CREATE TABLE litequeue_limits (
+    name            TEXT    NOT NULL PRIMARY KEY,
+    declared_rate   TEXT,                        -- 10/m, as the code of a worker says
+    rate            TEXT,                        -- as it was set at run time: comes first; 0: no limit
+    time_limit      REAL,                        -- set at run time: come before those of the row; 0: none
+    soft_time_limit REAL,
+    due_at          REAL    NOT NULL DEFAULT 0,  -- when the next start would be, were they spaced evenly
+    starts          INTEGER NOT NULL DEFAULT 0   -- how many there were
+) STRICT, WITHOUT ROWID;
+
+-- When the last starts of a rate-limited name were: as many as its limit allows in a period, in a ring.
+CREATE TABLE litequeue_starts (
+    name       TEXT    NOT NULL,
+    slot       INTEGER NOT NULL,
+    started_at REAL    NOT NULL,
+    PRIMARY KEY (name, slot)
+) STRICT, WITHOUT ROWID;
+
+-- What workers are told, and what they answer. Numbers are never given twice.
+CREATE TABLE litequeue_commands (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    name        TEXT    NOT NULL,
+    arguments   TEXT    NOT NULL,                -- JSON object
+    destination TEXT,                            -- JSON array of node names; NULL: every worker
+    reply_port  INTEGER,                         -- UDP port of the client that waits for answers
+    sent_at     REAL    NOT NULL,
+    expires_at  REAL    NOT NULL                 -- not carried out after this, and deleted
+) STRICT;
+
+CREATE TABLE litequeue_replies (
+    command    INTEGER NOT NULL,
+    process    INTEGER NOT NULL,                 -- litequeue_processes.id of the worker
+    worker     TEXT    NOT NULL,
+    reply      TEXT    NOT NULL,                 -- JSON
+    replied_at REAL    NOT NULL,
+    PRIMARY KEY (command, process)
 ) STRICT, WITHOUT ROWID;
 
 -- The entries of the schedule. `next_instant` is what makes an instant fire once: who fires it moves the entry on.
@@ -187,7 +251,7 @@ CREATE INDEX litequeue_schedules_due ON litequeue_schedules (next_at) WHERE enab
 CREATE TABLE litequeue_processes (
     id           INTEGER PRIMARY KEY AUTOINCREMENT,
     worker       TEXT    NOT NULL,               -- node name, celery@host
-    role         TEXT    NOT NULL,               -- worker, child
+    role         TEXT    NOT NULL,               -- worker, child, control, beat
     parent       INTEGER,
     host         TEXT    NOT NULL,
     boot         TEXT    NOT NULL,

@@ -9,12 +9,13 @@ from typing import Any, Final
 import apsw
 
 from litequeue.core.records import NewTask
-from litequeue.store.sqlite.engine import Engine, fetch
+from litequeue.store.sqlite.engine import fetch
+from litequeue.store.sqlite.gates import Gating
 
 _MOST_REVOKED: Final = 10_000  # revoked stamps that are kept; the oldest are dropped
 
 
-class Stamping(Engine):
+class Stamping(Gating):
     """Writing stamps, and finding rows by them."""
 
     _KEEP_STAMP = """

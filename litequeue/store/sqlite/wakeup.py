@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from litequeue.core import clock
+from litequeue.store.sqlite.guarding import GuardedCondition
 
 _HOST = "127.0.0.1"
 _MESSAGE = b"litequeue"
@@ -80,7 +81,7 @@ class Changes:
 
     def __init__(self, read_version: Callable[[], int]) -> None:
         self._read_version = read_version
-        self._condition = threading.Condition()
+        self._condition = GuardedCondition()
         self._listening = False
         self._count = 0
         self._version = -1
@@ -119,18 +120,20 @@ class Changes:
             remaining = deadline - clock.monotonic()
             if self._count != seen or remaining <= 0:
                 return self._count
-            with self._condition:
-                if self._count != seen:
-                    return self._count
-                if self._listening:
-                    self._condition.wait(min(remaining, _LAST_POLL))
-                    continue
-                self._listening = True
+            mine = False
             try:
+                with self._condition:
+                    if self._count != seen:
+                        return self._count
+                    if self._listening:
+                        self._condition.wait(min(remaining, _LAST_POLL))
+                        continue
+                    self._listening = mine = True
                 self._listen(min(poll, remaining))
             finally:
-                with self._condition:
-                    self._listening = False
+                if mine:
+                    with self._condition:
+                        self._listening = False
             poll = min(poll * 1.5, _LAST_POLL)
 
     def _listen(self, timeout: float) -> None:
@@ -165,6 +168,7 @@ class WorkChannel:
         bound.setblocking(False)
         self.port: int = bound.getsockname()[1]
         self.version_seen = -1  # the data_version at the last look of the safety net
+        self.look_at = 0.0  # when something falls due next, as far as it knew then
         self._local = threading.local()
 
     def __reduce__(self) -> tuple[type[WorkChannel], tuple[socket.socket]]:

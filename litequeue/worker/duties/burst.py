@@ -20,7 +20,11 @@ class Burst(Duty):
     name = "burst"
 
     def __init__(
-        self, store: Supervisor, queues: tuple[str, ...], names: Collection[str], stop: Callable[[], None]
+        self,
+        store: Supervisor,
+        queues: Callable[[], tuple[str, ...]],
+        names: Collection[str],
+        stop: Callable[[], None],
     ) -> None:
         super().__init__(INTERVAL)
         self._store = store
@@ -30,5 +34,5 @@ class Burst(Duty):
 
     def run_once(self) -> None:
         """Stop the worker if there is nothing more to do."""
-        if not self._store.busy(self._queues, self._names):
+        if not self._store.busy(self._queues(), self._names):
             self._stop_worker()

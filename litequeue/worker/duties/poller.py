@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from litequeue.worker.duties import Duty
@@ -16,7 +17,7 @@ class Poller(Duty):
     name = "poller"
 
     def __init__(
-        self, store: Supervisor, holder: int, channel: Channel, queues: tuple[str, ...], interval: float
+        self, store: Supervisor, holder: int, channel: Channel, queues: Callable[[], tuple[str, ...]], interval: float
     ) -> None:
         super().__init__(interval)
         self._store = store
@@ -26,4 +27,4 @@ class Poller(Duty):
 
     def run_once(self) -> None:
         """Look once."""
-        self._store.wake(self._holder, self._channel, self._queues)
+        self._store.wake(self._holder, self._channel, self._queues())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from litequeue.worker.duties import Duty
@@ -21,15 +22,20 @@ class Rescuer(Duty):
 
     name = "rescuer"
 
-    def __init__(self, store: Supervisor, lease: float, max_deaths: int) -> None:
+    def __init__(
+        self, store: Supervisor, lease: float, max_deaths: int, worker: int, spared: Callable[[], Collection[int]]
+    ) -> None:
+        """`spared` are the children of `worker` that it buries itself."""
         super().__init__(INTERVAL)
+        self._worker = worker
+        self._spared = spared
         self._store = store
         self._lease = lease
         self._max_deaths = max_deaths
 
     def run_once(self) -> None:
         """Bury who is dead."""
-        rescued = self._store.rescue(self._lease, self._max_deaths)
+        rescued = self._store.rescue(self._lease, self._max_deaths, self._worker, self._spared())
         report(rescued.requeued, rescued.failed)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from litequeue import exceptions
 
 if TYPE_CHECKING:
+    from litequeue.core.records import Claimed, Termination
+    from litequeue.worker.stacks import Line
     from litequeue.worker.supervisor import Worker
 
 
@@ -32,6 +35,37 @@ class Pool(Protocol):
         """End every slot at once, where the pool can; False where its tasks cannot be killed."""
 
 
+class Resizable(Pool, Protocol):
+    """A pool that can have more slots, or fewer."""
+
+    def resize(self, slots: int) -> None:
+        """Have `slots` of them. More are started at once; of those that are too many idle ones end first, and each of
+        the others after its task."""
+
+
+class Processes(Resizable, Protocol):
+    """A pool whose slots are processes."""
+
+    def restart(self, reload: bool) -> None:
+        """Replace each after its task; with `reload` the new ones import changed modules anew."""
+
+    def terminate(self, terminations: Sequence[Termination]) -> None:
+        """Send each of these running tasks the signal that it was revoked with."""
+
+    def holders(self) -> list[int]:
+        """The numbers of the processes that are up and not yet buried; callable from any thread."""
+
+    def stack_lines(self) -> list[Line]:
+        """The processes that can be asked where their threads are; callable from any thread."""
+
+
+class Interruptible(Pool, Protocol):
+    """A pool in whose slots something can be raised."""
+
+    def interrupt(self, claimed: Claimed, error: BaseException) -> bool:
+        """Raise `error` in the task that `claimed` began; False where it does not run any more. From any thread."""
+
+
 def make_pool(worker: Worker) -> Pool:
     """The pool that the worker's options name; ImproperlyConfigured for an unknown one."""
     name = worker.options.pool
@@ -47,4 +81,8 @@ def make_pool(worker: Worker) -> Pool:
         from litequeue.worker.pools.solo import SoloPool
 
         return SoloPool(worker)
-    raise exceptions.ImproperlyConfigured(f"worker_pool={name!r}: give one of 'prefork', 'threads', 'solo'.")
+    if name == "asyncio":
+        from litequeue.worker.pools.aio import AsyncioPool
+
+        return AsyncioPool(worker)
+    raise exceptions.ImproperlyConfigured(f"worker_pool={name!r}: give one of 'prefork', 'threads', 'asyncio', 'solo'.")

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from litequeue import signals
 from litequeue.worker.consumer import Consumer
+from litequeue.worker.limits import InThread, Timekeeper
+from litequeue.worker.watched import ToWatchdog
 
 if TYPE_CHECKING:
+    from litequeue.core.records import Claimed
     from litequeue.worker.supervisor import Worker
 
 
@@ -15,25 +19,40 @@ class SoloPool:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
+        self._timekeeper = Timekeeper(worker.options.pool)
+        self._limiter: InThread | None = None
         self._consumer: Consumer | None = None
         self._down = False
 
     def start(self) -> None:
         """Make the consumer; `watch` runs it."""
-        self._consumer = self._worker.make_consumer(self._worker.interrupt, self._worker.act_on_signals)
+        worker, address = self._worker, self._worker.options.watchdog
+        watchdog = None if address is None else ToWatchdog(address, worker.holder)
+        if watchdog is not None:
+            watchdog.when_gone(worker.stop)
+        self._limiter = InThread(self._timekeeper, worker.options, watchdog)
+        self._consumer = worker.make_consumer(worker.interrupt, worker.act_on_signals, limiter=self._limiter)
         self._consumer.executor.terminable = True
+        signals.worker_process_init.send(sender=worker.options.node)
 
     def watch(self, timeout: float) -> None:
         """Run tasks until the worker is told to stop."""
-        assert self._consumer is not None, "start comes first"
+        assert self._consumer is not None and self._limiter is not None, "start comes first"
+        worker = self._worker
         try:
-            self._consumer.run()
+            with self._limiter.serving(self._consumer.executor, worker.runtime.store, worker.in_main_thread):
+                self._consumer.run()
         finally:
+            self._timekeeper.stop()
             self._down = True
 
     def is_up(self) -> bool:
         """Whether the consumer is made."""
         return self._consumer is not None
+
+    def interrupt(self, claimed: Claimed, error: BaseException) -> bool:
+        """Raise `error` in the task that `claimed` began; False where it does not run any more. From any thread."""
+        return self._limiter is not None and self._limiter.interrupt(claimed, error)
 
     def stop(self) -> None:
         """End after the task that runs."""

@@ -10,7 +10,7 @@ from typing import Any
 from litequeue import signature
 from litequeue.exceptions import Ignore
 from tests.canvas.semantics.evaluator import digest, result_of
-from tests.canvas.semantics.tasks import Bad, app, note
+from tests.canvas.semantics.tasks import Bad, app, journal, note
 
 
 @app.task(bind=True, max_retries=None)
@@ -22,6 +22,8 @@ def node(self: Any, *args: Any) -> str:
     note("run", uid, request.retries, digest(inputs), request.id)
     match fate:
         case "fail":
+            raise Bad(uid)
+        case "broken" if not journal().with_name("mended").exists():
             raise Bad(uid)
         case "ignore":
             raise Ignore()
