@@ -16,9 +16,10 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
 from litequeue.core import clock, json_codec, process
-from litequeue.core.records import NewCommand, ProcessRecord
+from litequeue.core.records import ProcessRecord
 from litequeue.core.routing import declared_queues, queue_name
 from litequeue.core.signal_names import TERM
+from litequeue.core.steering import NewCommand
 from litequeue.dead_letters import DeadLetters
 from litequeue.exceptions import DuplicateNodenameWarning
 from litequeue.pausing import Pausing
@@ -27,7 +28,7 @@ from litequeue.worker.control.panel import INSPECT
 
 if TYPE_CHECKING:
     from litequeue.app.base import LiteQueue
-    from litequeue.core.records import Reply
+    from litequeue.core.steering import Reply
 
 __all__ = ("Control", "Inspect", "flatten_reply")
 

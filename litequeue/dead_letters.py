@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from litequeue import states
 from litequeue.core import clock
-from litequeue.core.records import ERROR, UPSTREAM, DeadFilter
+from litequeue.core.records import ERROR, UPSTREAM
 from litequeue.core.routing import queue_name
 from litequeue.core.state import FAILED, REVOKED, celery_state
+from litequeue.core.steering import DeadFilter
 from litequeue.result.async_result import AsyncResult
 
 if TYPE_CHECKING:
     from litequeue.app.base import LiteQueue
-    from litequeue.core.records import Revived, TaskRecord
+    from litequeue.core.records import TaskRecord
+    from litequeue.core.steering import Revived
     from litequeue.result.reading import Attempt
 
 _LINE: Final = 200  # characters of an error in one line

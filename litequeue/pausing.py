@@ -13,7 +13,7 @@ from litequeue.exceptions import NotRegistered, QueueNotFound
 
 if TYPE_CHECKING:
     from litequeue.app.base import LiteQueue
-    from litequeue.core.records import Limits
+    from litequeue.core.steering import Limits
 
 QUEUE: Final = "queue"
 TASK: Final = "task"

@@ -93,10 +93,9 @@ class InPlace:
     def run(self, canvas: NewCanvas) -> None:
         """Run the tasks of `canvas`, and all that they lead to."""
         store = self._store
-        self._note(canvas.tasks)
-        queues = tuple(self._queues)
-        new = NewProcess(worker=gethostname(), role="worker", parent=None, identity=process.current(), queues=queues)
+        new = NewProcess(worker=gethostname(), role="worker", parent=None, identity=process.current(), queues=())
         holder = store.register(new)
+        self._note(canvas.tasks)
         store.enqueue_canvas(NewCanvas(_Wanted(canvas.tasks, self._unwanted), canvas.groups))
         claimed = store.claim(self._claimant(holder), 1).claimed
         while claimed:
@@ -104,7 +103,6 @@ class InPlace:
             if outcome.graft is not None:
                 self._note(outcome.graft.canvas.tasks)
                 self._note(() if outcome.graft.become is None else (outcome.graft.become,))
-                store.set_queues(holder, tuple(self._queues))
             claimed = store.settle(self._claimant(holder), [outcome], 1).claimed
             self._keep(outcome)
 

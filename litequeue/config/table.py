@@ -447,7 +447,7 @@ _needed(
     "How many tasks a worker runs side by side. None: one per core; `auto`: one per core this process may use, "
     "containers' limits included.",
 )
-_needed("worker_pool", "prefork", "text", "", "How tasks are run: `prefork` (processes), `threads`, `asyncio` or `solo`.")
+_needed("worker_pool", "prefork", "text", "", "`prefork` (child processes), `threads`, `asyncio` or `solo`.")
 _needed(
     "worker_pool_start_method",
     "forkserver" if os.name == "posix" else "spawn",

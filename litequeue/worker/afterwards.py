@@ -11,7 +11,8 @@ from typing import Any, Final
 from litequeue import exceptions, signals
 from litequeue.core import clock, process, state
 from litequeue.core.failure import ExceptionInfo, encode_exception
-from litequeue.core.records import ERROR, Claimed, Encoded, Outcome, Rescued, Termination, Ticket
+from litequeue.core.records import ERROR, Claimed, Encoded, Outcome, Rescued, Ticket
+from litequeue.core.steering import Termination
 from litequeue.store.contract import Claimant
 from litequeue.worker.duties.rescuer import report
 from litequeue.worker.executor import Executor

@@ -24,7 +24,7 @@ A_SECOND = 50
 
 
 def deadlines(sizes: Sizes) -> list[Figure]:
-    """Eight children, each busy with a task that runs into its hard time limit: from the limit to the end of the row."""
+    """Eight children, each busy with a task that runs into its hard limit: from the limit to the end of the row."""
     late: list[float] = []
     with fresh(FULL) as queue, queue.worker(CHILDREN):
         for _ in range(sizes.rounds):

@@ -64,7 +64,8 @@ RULES = {
             SELECT 1 FROM litequeue_tasks AS t WHERE t.seq = a.seq AND a.attempt BETWEEN 0 AND t.attempt)
     """,
     "a child has a supervisor or had one": """
-        SELECT id FROM litequeue_processes WHERE role NOT IN ('worker', 'child', 'control', 'beat') OR (role = 'child' AND parent IS NULL)
+        SELECT id FROM litequeue_processes
+        WHERE role NOT IN ('worker', 'child', 'control', 'beat') OR (role = 'child' AND parent IS NULL)
     """,
     "nothing waits for a task that has ended": f"""
         SELECT row.id FROM litequeue_tasks row JOIN litequeue_tasks node ON node.id = row.after

@@ -16,7 +16,8 @@ import apsw
 import pytest
 
 from litequeue.core import process
-from litequeue.core.records import Claimed, DeadFilter
+from litequeue.core.records import Claimed
+from litequeue.core.steering import DeadFilter
 from litequeue.store.sqlite.store import SQLiteStore
 
 from .canvases import SCENES, VERBS, finish, hold, prepare, write

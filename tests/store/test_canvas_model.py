@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from litequeue.core import clock, state
-from litequeue.core.records import Claimed, DeadFilter, Encoded, Graft, Keys, NewGroup, NewTask, Outcome, Rerun
+from litequeue.core.records import Claimed, Encoded, Graft, Keys, NewGroup, NewTask, Outcome, Rerun
+from litequeue.core.steering import DeadFilter
 from litequeue.core.ties import ERRBACK, ERRBACKS, KEYED, LINK, MEMBER, THEN, write_errbacks
 from litequeue.store import open_store
 from litequeue.store.contract import StoreOptions

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from litequeue.core import process
-from litequeue.core.records import Command, NewCommand, NewProcess
+from litequeue.core.records import NewProcess
+from litequeue.core.steering import Command, NewCommand
 from tests.store.conftest import Driver
 
 

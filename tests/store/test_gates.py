@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from litequeue.core import clock, state
-from litequeue.core.records import Pause
+from litequeue.core.steering import Pause
 from tests.store.conftest import Driver, Takes, succeed
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from litequeue.core import clock, keys, state
 from litequeue.core.keys import ALSO_SUCCEEDED, CONFLICTS, EXISTING, RAISE, REPLACE, STATES, UNTIL_ENDED
-from litequeue.core.records import Graft, Keys, NewTask, Outcome
+from litequeue.core.records import Firing, Graft, Keys, NewEntry, NewTask, Outcome
 from litequeue.core.ties import KEYED
 from litequeue.exceptions import NotUniqueError
 from tests.store.conftest import Driver, become, canvas, fail, new_group, retry, succeed, tickets
@@ -74,21 +74,22 @@ def test_whatever_takes_a_task_out_of_running_lets_the_next_one_go_on(driver: Dr
     assert second in going
 
 
-@pytest.mark.parametrize("end", ["revoke", "expire", "purge"])
+@pytest.mark.parametrize("end", ["revoke", "purge"])
 def test_a_task_that_is_to_go_on_and_ends_before_passes_its_turn_on(driver: Driver, end: str) -> None:
-    first, second, third = (keyed(driver), keyed(driver, queue="mail"), keyed(driver, queue="mail"))
+    first, second, third = keyed(driver), keyed(driver, queue="mail"), keyed(driver, queue="mail")
     driver.enqueue(first, second, third)
     hand, mail = driver.hand(), driver.hand(queues=("mail",))
-    hand.take(first)
-    assert mail.claim() == []
-    hand.held.clear()
-    driver.store.deregister(hand.claimant.holder)
-    assert not driver.row(second.id).parked
+    claimed = hand.take(first)
+    assert mail.claim() == [], "both are parked"
+    hand.settle(succeed(claimed))
+    assert [driver.row(task.id).parked for task in (second, third)] == [False, True], "one is to go on"
     if end == "purge":
-        driver.store.purge(["celery"])
-    driver.store.revoke([second.id])
+        driver.store.purge(["mail"])
+        assert driver.store.counts()["celery"] == {"succeeded": 1}
+    else:
+        driver.store.revoke([second.id])
+        assert mail.claim() == [third.id]
     driver.check()
-    assert mail.claim() == ([third.id] if end == "purge" else []) or not driver.row(third.id).parked
 
 
 def test_a_key_is_shared_over_queues_and_names(driver: Driver) -> None:
@@ -200,6 +201,21 @@ def test_replace_gives_a_task_that_has_not_started_new_arguments(driver: Driver)
     assert driver.hand().claim() == [first.id, behind.id]
 
 
+def test_replace_gives_and_takes_a_concurrency_key(driver: Driver) -> None:
+    first, other = unique(driver), keyed(driver, key="c")
+    driver.store.enqueue([first, other])
+    hand = driver.hand()
+    claimed = driver.store.claim(hand.claimant, 1).claimed
+    assert [row.id for row in claimed] == [first.id]
+    driver.store.release(hand.claimant.holder, tickets(claimed))
+    again = driver.new(ties=KEYED, priority=9, keys=Keys("c", 1, "k", UNTIL_ENDED | CONFLICTS[REPLACE]))
+    assert driver.store.enqueue([again]) == {again.id: first.id}
+    assert hand.claim() == [first.id], "it has the key, and the other waits"
+    assert driver.row(other.id).parked
+    hand.succeed(first)
+    assert hand.claim() == [other.id]
+
+
 def test_replace_takes_the_key_from_a_task_that_runs(driver: Driver) -> None:
     first, second = unique(driver), unique(driver, conflict=REPLACE)
     driver.store.enqueue([first])
@@ -232,6 +248,30 @@ def test_nobody_stands_for_a_part_of_a_canvas(driver: Driver, conflict: str) -> 
     assert driver.state(first.id) is None
     driver.write(first, driver.then(first, keys=Keys(None, None, "free", UNTIL_ENDED)))
     assert driver.state(first.id) == state.READY
+
+
+@pytest.mark.parametrize("overlap", ["allow", "skip"])
+def test_an_instant_whose_key_is_held_is_skipped(driver: Driver, overlap: str) -> None:
+    driver.store.put_schedule(NewEntry("e", "{}", "{}", overlap=overlap, next_instant=1.0, next_at=1.0))
+    hand = driver.hand()
+
+    def fire(instant: float) -> NewTask:
+        entry = driver.store.schedule("e")
+        assert entry is not None
+        run, later = unique(driver, conflict=RAISE), instant + 1
+        (fired,) = driver.store.fire([Firing("e", entry.revision, instant, [(instant, run)], later, later)])
+        assert fired.skipped == int(driver.state(run.id) is None)
+        return run
+
+    first, second = fire(1.0), fire(2.0)
+    assert driver.state(first.id) == state.READY
+    assert driver.state(second.id) is None
+    assert driver.row(first.id).unique_key == "k"
+    hand.succeed(first)
+    assert driver.state(fire(3.0).id) == state.READY
+    entry = driver.store.schedule("e")
+    assert entry is not None
+    assert (entry.total_run_count, entry.skipped) == (2, 1)
 
 
 def test_words_that_there_are_not(driver: Driver) -> None:

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from litequeue.core import clock, state
 from litequeue.core.keys import EXISTING, hold
-from litequeue.core.records import DeadFilter, Firing, Keys, NewEntry, NewGroup, NewTask, Outcome
+from litequeue.core.records import Firing, Keys, NewEntry, NewGroup, NewTask, Outcome
+from litequeue.core.steering import DeadFilter
 from litequeue.core.ties import ERRBACK
 from litequeue.store import open_store
 from litequeue.store.contract import StoreOptions

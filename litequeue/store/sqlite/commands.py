@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 
 from litequeue.core import clock
-from litequeue.core.records import NORMAL, Command, NewCommand, Reply
+from litequeue.core.records import NORMAL
+from litequeue.core.steering import Command, NewCommand, Reply
 from litequeue.store.sqlite.engine import fetch
 from litequeue.store.sqlite.release import Releasing
 

@@ -9,7 +9,8 @@ from typing import Final
 import apsw
 
 from litequeue.core import clock
-from litequeue.core.records import NORMAL, Limits, Pause
+from litequeue.core.records import NORMAL
+from litequeue.core.steering import Limits, Pause
 from litequeue.store.sqlite.engine import fetch, read_queues
 from litequeue.store.sqlite.gates import LIMITS
 from litequeue.store.sqlite.release import Moves, Releasing
@@ -126,7 +127,8 @@ class Controls(Releasing):
     # The queues of a worker
 
     _SET_QUEUES = """
-        UPDATE litequeue_processes SET queues = ?2 WHERE (id = ?1 OR parent = ?1) AND role IN ('worker', 'child')
+        UPDATE litequeue_processes SET queues = ?2, queues_set = 1
+        WHERE (id = ?1 OR parent = ?1) AND role IN ('worker', 'child')
     """
 
     def set_queues(self, worker: int, queues: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from litequeue.core.failure import encode_exception
 from litequeue.core.keys import RAISE, REPLACE, conflict_of
 from litequeue.core.records import NORMAL, Encoded, Keys, NewTask, Outcome
 from litequeue.core.state import READY, WAITING
+from litequeue.core.ties import KEYED
 from litequeue.store.sqlite.engine import fetch
 from litequeue.store.sqlite.keys import Holder
 from litequeue.store.sqlite.release import (
@@ -114,15 +115,17 @@ class Enqueueing(Releasing):
     # What stays is the row's: its id, its place in its canvas and in the queue's order, and its history.
     _REPLACE = f"""
         UPDATE litequeue_tasks
-        SET {", ".join(f"{name} = ?" for name in _REPLACED)}, lane = ?, state = iif(state = 'waiting', state, ?)
+        SET {", ".join(f"{name} = ?" for name in _REPLACED)}, lane = ?, state = iif(state = 'waiting', state, ?),
+            ties = ties & {~KEYED} | ?
         WHERE seq = ?
     """
 
     def _replace(self, connection: apsw.Connection, task: NewTask, holder: Holder, now: float, moves: Moves) -> None:
         """Give a row that has not started the arguments, options and time of a new call."""
         first = first_state(task, now)
+        moves.ready.update(self._unpark(connection, holder.id))  # it may have been its turn, under its old key
         values = (getattr(task, name) for name in _REPLACED)
-        connection.execute(self._REPLACE, (*values, task.queue, first, holder.seq))
+        connection.execute(self._REPLACE, (*values, task.queue, first, task.ties & KEYED, holder.seq))
         self._keep_keys(connection, [task._replace(id=holder.id)], now)
         if holder.state != WAITING:
             moves.ready[holder.seq] = task.queue

@@ -14,7 +14,7 @@ import apsw
 
 from litequeue.core import clock
 from litequeue.core.rates import Rate, parse_rate
-from litequeue.core.records import Limits
+from litequeue.core.steering import Limits
 from litequeue.store.sqlite.engine import LANE_SEPARATOR, Engine, fetch, read_queues
 
 _GUARD: Final = 0.02
@@ -36,7 +36,7 @@ class Gates(NamedTuple):
     time_limits: Mapping[str, tuple[float | None, float | None]]
     """(hard, soft) that were set for a name; None: as the row says."""
     queues: Mapping[int, tuple[str, ...]]
-    """What each registered process claims from."""
+    """What those processes claim from whose queues were set at run time."""
     apart: frozenset[str]
     """Names whose rows are in lanes of their own: paused, or limited."""
 
@@ -61,7 +61,7 @@ class Gating(Engine):
     _NUMBER = "SELECT value FROM litequeue_meta WHERE key = 'gates'"
     _ALL_LANES = "SELECT queue, name FROM litequeue_lanes"
     _PAUSED = "SELECT kind, name FROM litequeue_pauses"
-    _QUEUES_OF = "SELECT id, queues FROM litequeue_processes"
+    _QUEUES_OF = "SELECT id, queues FROM litequeue_processes WHERE queues_set"
 
     def _gates_of(self, connection: apsw.Connection) -> Gates:
         """The snapshot that is true in the transaction of `connection`."""

@@ -14,7 +14,6 @@ from litequeue.exceptions import NotUniqueError
 from litequeue.store.sqlite.engine import fetch
 from litequeue.store.sqlite.stamps import Stamping
 
-
 _AFTER_PARKED: Final = chr(ord(PARKED) + 1)
 
 

@@ -86,6 +86,7 @@ def _add_control(connection: apsw.Connection) -> None:
         ALTER TABLE litequeue_tasks ADD COLUMN unique_key TEXT;
         ALTER TABLE litequeue_tasks ADD COLUMN unique_hold INTEGER;
         ALTER TABLE litequeue_tasks ADD COLUMN unique_until REAL;
+        ALTER TABLE litequeue_processes ADD COLUMN queues_set INTEGER NOT NULL DEFAULT 0;
         CREATE INDEX litequeue_tasks_keyed ON litequeue_tasks (concurrency_key)
             WHERE concurrency_key IS NOT NULL AND state = 'running';
         CREATE UNIQUE INDEX litequeue_tasks_unique ON litequeue_tasks (unique_key) WHERE unique_key IS NOT NULL;

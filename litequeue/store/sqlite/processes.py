@@ -13,7 +13,8 @@ import apsw
 from litequeue import exceptions
 from litequeue.core import clock, process, state
 from litequeue.core.failure import encode_exception
-from litequeue.core.records import NORMAL, Claimed, Identity, NewProcess, ProcessRecord, Rescued, Termination, Ticket
+from litequeue.core.records import NORMAL, Claimed, Identity, NewProcess, ProcessRecord, Rescued, Ticket
+from litequeue.core.steering import Termination
 from litequeue.core.ties import KEYED
 from litequeue.store.contract import ONCE, Channel
 from litequeue.store.sqlite.claiming import Claiming, earlier

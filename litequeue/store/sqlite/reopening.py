@@ -15,7 +15,8 @@ from typing import Any, Final
 import apsw
 
 from litequeue.core import clock, state
-from litequeue.core.records import UPSTREAM, DeadFilter, Revived, TaskRecord
+from litequeue.core.records import UPSTREAM, TaskRecord
+from litequeue.core.steering import DeadFilter, Revived
 from litequeue.core.ties import APART, BODY, ERRBACK, QUEUE
 from litequeue.store.sqlite.engine import fetch, task_records
 from litequeue.store.sqlite.release import NEEDED, Moves

@@ -176,7 +176,9 @@ class Schedules(Releasing):
                 outcomes.append(_fired(firing, self._start_apart(connection, firing, overlap, now, moves)))
             fired = [*mine, *(firing for firing, _ in others)]
             runs = [task for firing in fired for _, task in firing.tasks]
-            self._keep_keys(connection, (task for task in runs if task.keys is not None and task.id not in refused), now)
+            self._keep_keys(
+                connection, (task for task in runs if task.keys is not None and task.id not in refused), now
+            )
             self._check_stamps(connection, [task for task in runs if task.stamps is not None], now, moves)
             connection.executemany(self._MOVE_ON, map(_moved, fired, outcomes))
             slots = self._slots_for(connection, moves)

@@ -260,6 +260,7 @@ CREATE TABLE litequeue_processes (
     started      TEXT    NOT NULL,
     port         INTEGER,                        -- UDP port that wakes an idle slot of the worker
     queues       TEXT    NOT NULL,               -- JSON array
+    queues_set   INTEGER NOT NULL DEFAULT 0,     -- 1: other ones than it registered with were set at run time
     idle         INTEGER NOT NULL DEFAULT 0,     -- slots that wait for work
     started_at   REAL    NOT NULL,
     heartbeat_at REAL    NOT NULL,

@@ -15,7 +15,7 @@ from litequeue.worker.control import State, carry_out, nok
 from litequeue.worker.duties import Duty
 
 if TYPE_CHECKING:
-    from litequeue.core.records import Command
+    from litequeue.core.steering import Command
     from litequeue.worker.supervisor import Worker
 
 logger = logging.getLogger("litequeue.worker")

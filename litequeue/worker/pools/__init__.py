@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 from litequeue import exceptions
 
 if TYPE_CHECKING:
-    from litequeue.core.records import Claimed, Termination
+    from litequeue.core.records import Claimed
+    from litequeue.core.steering import Termination
     from litequeue.worker.stacks import Line
     from litequeue.worker.supervisor import Worker
 

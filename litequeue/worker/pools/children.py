@@ -10,7 +10,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from litequeue.core import clock
-from litequeue.core.records import Termination, Ticket
+from litequeue.core.records import Ticket
+from litequeue.core.steering import Termination
 from litequeue.worker import child
 from litequeue.worker.afterwards import SOFT
 from litequeue.worker.aiming import strike

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from litequeue import exceptions, signals
 from litequeue.core import clock
-from litequeue.core.records import Termination
+from litequeue.core.steering import Termination
 from litequeue.worker import child
 from litequeue.worker.batch import Tickets
 from litequeue.worker.pools.children import Child, describe_exit
