@@ -104,7 +104,7 @@ class Worker:
         if self.autoscale is not None and self.options.pool == "solo":
             raise exceptions.ImproperlyConfigured(
                 "worker_pool='solo' has one slot, which cannot become more or fewer: leave autoscale out, or use"
-                " 'prefork' or 'threads'."
+                " 'prefork', 'threads' or 'asyncio'."
             )
 
     # Running
@@ -299,7 +299,7 @@ class Worker:
         if slots < 0:
             raise ValueError(f"a pool cannot have {slots} slots")
         if self.options.pool == "solo":
-            raise exceptions.ImproperlyConfigured("pool solo has one slot: use prefork or threads for more")
+            raise exceptions.ImproperlyConfigured("pool solo has one slot: use prefork, threads or asyncio for more")
 
         def resize() -> None:
             if not self.is_stopping():
