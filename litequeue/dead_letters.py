@@ -85,6 +85,9 @@ class DeadLetter:
         }
 
 
+_CRITERIA: Final = frozenset({"name", "queue", "since", "before", "error", "states", "limit"})
+
+
 class DeadLetters:
     """What ended badly: listed, run again, deleted. Needs no worker; kept in the file.
 
@@ -128,7 +131,15 @@ class DeadLetters:
             )
         return self._filter(ids, **which)
 
-    def _filter(
+    def _filter(self, ids: Any, **which: Any) -> DeadFilter:
+        unknown = which.keys() - _CRITERIA
+        if unknown:
+            raise TypeError(
+                f"dead letters are not chosen by {min(unknown)!r}; there are {', '.join(sorted(_CRITERIA))}"
+            )
+        return self._chosen(ids, **which)
+
+    def _chosen(
         self,
         ids: Any,
         *,

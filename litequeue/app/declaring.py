@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from litequeue.app.base import LiteQueue
     from litequeue.task import Task
 
+_LIMITS = frozenset({"rate_limit", "time_limit", "soft_time_limit"})
 _VARARGS, _VARKEYWORDS = 0x04, 0x08  # flags of a code object, as in inspect.CO_VARARGS
 
 
@@ -109,14 +110,14 @@ def add_task(app: LiteQueue, task: Task) -> Task:
 
 def check_options(app: LiteQueue, fun: Callable[..., Any], options: Mapping[str, Any]) -> None:
     """TypeError, ValueError: an option of `@app.task` cannot be; what can be seen before the task is made."""
-    if "rate_limit" in options or not KEYS.isdisjoint(options):
+    if not _LIMITS.isdisjoint(options) or not KEYS.isdisjoint(options):
         name = options.get("name") or app.gen_task_name(_name_of(fun), fun.__module__)
         _check_limits(name, options, whole=False)
 
 
 def check_attributes(task: Task) -> None:
     """TypeError, ValueError: what the task declares cannot be; names the task."""
-    _check_limits(task.name, {option: getattr(task, option) for option in ("rate_limit", *KEYS)}, whole=True)
+    _check_limits(task.name, {option: getattr(task, option) for option in (*_LIMITS, *KEYS)}, whole=True)
 
 
 def _check_limits(name: str, options: Mapping[str, Any], whole: bool) -> None:
@@ -124,6 +125,13 @@ def _check_limits(name: str, options: Mapping[str, Any], whole: bool) -> None:
         parse_rate(options.get("rate_limit"))
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
+    if options.get("time_limit") or options.get("soft_time_limit"):
+        from litequeue.calling.options import time_limits_of
+
+        try:
+            time_limits_of(options)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{name}: {error}") from None
     if any(options.get(option) is not None for option in KEYS):
         from litequeue.calling.keys import check_declared
 

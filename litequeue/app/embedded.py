@@ -144,10 +144,11 @@ def worker_options(
     if unknown:
         raise TypeError(f"a worker has no option {min(unknown)!r}")
     conf = app.conf
-    pool = "prefork" if pool == "processes" else pool
+    _check_times(time_limit or conf.task_time_limit, soft_time_limit or conf.task_soft_time_limit)
+    pool, node = "prefork" if pool == "processes" else pool, _node(hostname)
     return WorkerOptions(
-        node=_node(hostname),
-        queues=_queues(app, queues, exclude_queues),
+        node=node,
+        queues=_queues(app, node, queues, exclude_queues),
         pool=pool,
         concurrency=1 if pool == "solo" else _slots(concurrency or conf.worker_concurrency),
         autoscale=bounds(autoscale),
@@ -206,15 +207,33 @@ def _fires_entries(app: LiteQueue, burst: bool) -> bool:
 
 
 def _slots(concurrency: int | str | None) -> int:
-    return int(concurrency) if concurrency not in (None, 0, "auto") else available_cores()
+    if concurrency in (None, 0, "auto"):
+        return available_cores()
+    try:
+        slots = int(concurrency)
+    except (TypeError, ValueError):
+        slots = 0
+    if slots < 1:
+        raise ImproperlyConfigured(f"concurrency={concurrency!r}: give a whole number, one or more, or 'auto'.")
+    return slots
+
+
+def _check_times(hard: float | None, soft: float | None) -> None:
+    from litequeue.calling.options import time_limits_of
+
+    try:
+        time_limits_of({"time_limit": hard, "soft_time_limit": soft})
+    except (TypeError, ValueError) as error:
+        raise ImproperlyConfigured(f"The worker's time limits cannot be: {error}.") from None
 
 
 def _queues(
-    app: LiteQueue, chosen: str | Iterable[Any] | None, excluded: str | Iterable[Any] | None
+    app: LiteQueue, node: str, chosen: str | Iterable[Any] | None, excluded: str | Iterable[Any] | None
 ) -> tuple[str, ...]:
     declared = tuple(declared_queues(app.conf.task_queues)) or (app.conf.task_default_queue,)
     left_out = _names(excluded)
-    return tuple(app.router.known(name) for name in _names(chosen) or declared if name not in left_out)
+    known = tuple(app.router.known(name) for name in _names(chosen) or declared if name not in left_out)
+    return (*known, f"{node}.dq") if app.conf.worker_direct else known
 
 
 def _names(queues: str | Iterable[Any] | None) -> list[str]:

@@ -223,13 +223,23 @@ def seconds_of(what: str, value: Any) -> float:
 
 
 def time_limits_of(options: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """(time_limit, soft_time_limit) in seconds; None: there is none."""
+    """(time_limit, soft_time_limit) in seconds; None, or 0: there is none.
+
+    ValueError: one is below 0, or the soft limit above the hard one. TypeError: one is no number of seconds.
+    """
     hard, soft = options.get("time_limit"), options.get("soft_time_limit")
-    hard = seconds_of("time_limit", hard) if hard is not None else None
-    soft = seconds_of("soft_time_limit", soft) if soft is not None else None
+    hard = _limit_of("time_limit", hard) if hard is not None else None
+    soft = _limit_of("soft_time_limit", soft) if soft is not None else None
     if hard and soft and soft > hard:
         raise ValueError(f"soft_time_limit ({soft:g} s) must be less than or equal to time_limit ({hard:g} s)")
     return hard or None, soft or None
+
+
+def _limit_of(what: str, value: Any) -> float:
+    seconds = seconds_of(what, value)
+    if seconds < 0:
+        raise ValueError(f"{what} must be a number of seconds above 0, or 0 for none, not {value!r}")
+    return seconds
 
 
 def priority_of(app: LiteQueue, value: Any) -> int:

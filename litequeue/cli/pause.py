@@ -51,6 +51,8 @@ def resume(call: Invocation, queues: tuple[str, ...], tasks: tuple[str, ...], on
 def _change(
     call: Invocation, verb: str, queues: tuple[str, ...], tasks: tuple[str, ...], only_list: bool, as_json: bool
 ) -> int:
+    if not all((*queues, *tasks)):
+        raise click.UsageError("a queue, or a task, has a name that is not empty")
     app = call.load_app()
     if (queues or tasks) and not only_list:
         changed = getattr(app.control, verb)(queues, tasks)

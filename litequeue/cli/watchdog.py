@@ -216,10 +216,11 @@ class Watchdog:
                 time.sleep(_AGAIN)
 
     def _settle(self, due: Due) -> None:
+        from litequeue.core import clock
         from litequeue.worker.afterwards import Afterwards
 
         store, runtime = self._runtime.store, self._runtime
-        again = Afterwards(runtime, self._options, due.holder).time_out(due.holder, due.ticket, due.limit)
+        again = Afterwards(runtime, self._options, due.holder).time_out(due.holder, due.ticket, due.limit, clock.now())
         reason = again or f"the worker {self._options.node} was killed at a hard time limit"
         for record in store.processes():
             if due.holder in (record.id, record.parent):

@@ -13,6 +13,7 @@ from datetime import timedelta, tzinfo
 from typing import Any
 
 from litequeue.config.table import Setting
+from litequeue.core.rates import parse_rate
 from litequeue.exceptions import ImproperlyConfigured
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -180,6 +181,14 @@ def _start_method(value: Any) -> str:
     return str(value)
 
 
+def _rate(value: Any) -> Any:
+    try:
+        parse_rate(value)
+    except ValueError:
+        raise ValueError("a rate, as 10/s, 100/m, 1000/h or 5/d, or 0 for none") from None
+    return value
+
+
 def _any(value: Any) -> Any:
     return value
 
@@ -199,6 +208,7 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
     "path": _path,
     "positive": _positive,
     "priority": _priority,
+    "rate": _rate,
     "start_method": _start_method,
     "text": _text,
     "timezone": _timezone,

@@ -382,7 +382,6 @@ _needed(
     "bool",
     "",
     "`link_error` of a chord is also attached to each member of its header.",
-    "canvas",
 )
 _nice(
     "task_annotations",
@@ -431,10 +430,9 @@ _nice(
 _needed(
     "task_default_rate_limit",
     None,
-    "any",
+    "rate",
     "tasks per second, or `10/m`",
     "The rate limit of a task that names none; it counts over all workers.",
-    "rate limits",
 )
 
 _section("The worker")
@@ -484,7 +482,7 @@ _own(
     "container).",
 )
 _needed("worker_enable_remote_control", True, "bool", "", "The worker carries out commands (`app.control`).")
-_needed("worker_disable_rate_limits", False, "bool", "", "Rate limits are not kept.", "rate limits")
+_needed("worker_disable_rate_limits", False, "bool", "", "The worker takes no notice of rate limits.")
 _nice(
     "worker_autoscaler",
     None,
@@ -506,8 +504,7 @@ _nice(
     False,
     "bool",
     "",
-    "Each worker also has a queue of its own, named after its node.",
-    "worker queues",
+    "Each worker also has a queue of its own, named after its node, as in `celery@host.dq`.",
 )
 _nice("worker_pool_restarts", False, "bool", "", "The remote command `pool_restart` is allowed.")
 _nice(

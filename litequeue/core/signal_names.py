@@ -12,7 +12,7 @@ _EVERYWHERE: Final = frozenset({TERM, "SIGKILL", "SIGINT", "SIGQUIT", "SIGHUP", 
 
 
 def signal_name(value: Any = None) -> str:
-    """The name of a signal that is given by name (`SIGKILL`, `kill`), by number, or as one; None: `SIGTERM`.
+    """The name of a signal that is given by name (`SIGKILL`, `kill`), by number (9, `9`), or as one; None: `SIGTERM`.
 
     ValueError: there is no such signal. TypeError: it is none of these.
     """
@@ -20,8 +20,9 @@ def signal_name(value: Any = None) -> str:
         return TERM
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise TypeError(f"signal must be the name or the number of one, as 'SIGTERM', not {value!r}")
-    if isinstance(value, int):
-        found = next((each.name for each in signal.Signals if each == value), None)
+    if isinstance(value, int) or value.strip().isdecimal():
+        number = int(value)
+        found = next((each.name for each in signal.Signals if each == number), None)
     else:
         name = value.strip().upper()
         name = name if name.startswith("SIG") else f"SIG{name}"

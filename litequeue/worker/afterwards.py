@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from litequeue import exceptions, signals
-from litequeue.core import clock, process, state
+from litequeue.core import process, state
 from litequeue.core.failure import ExceptionInfo, encode_exception
 from litequeue.core.records import ERROR, Claimed, Encoded, Outcome, Rescued, Ticket
 from litequeue.core.steering import Termination
@@ -87,8 +87,8 @@ class Afterwards:
 
     # A child that was killed at a hard limit
 
-    def time_out(self, holder: int, ticket: Ticket, limit: float) -> str | None:
-        """End the task of a child that was killed at the hard limit of `limit` seconds.
+    def time_out(self, holder: int, ticket: Ticket, limit: float, killed_at: float) -> str | None:
+        """End, as of then, the task of a child that was killed at the hard limit of `limit` seconds.
 
         Where it is to run again all the same (`acks_on_timeout=False`), it is left to `bury`, and this returns why it
         died.
@@ -100,10 +100,10 @@ class Afterwards:
         logger.error("Hard time limit (%ss) exceeded for %s[%s]", limit, claimed.name, claimed.id)
         if self._runs_again(claimed):
             return f"it was killed at its hard time limit of {limit:g} s"
-        error, now = exceptions.TimeLimitExceeded(limit), clock.now()
+        error = exceptions.TimeLimitExceeded(limit)
         retention = self._runtime.failure_retention
-        prune_at = None if retention is None else now + retention
-        outcome = Outcome(claimed, state.FAILED, now, Encoded(encode_exception(error), ERROR), None, prune_at)
+        prune_at = None if retention is None else killed_at + retention
+        outcome = Outcome(claimed, state.FAILED, killed_at, Encoded(encode_exception(error), ERROR), None, prune_at)
         store.settle(self._claimant(holder), [outcome])
         self._tell_failed(claimed, error, ("on_failure", "after_return"))
         return None

@@ -139,7 +139,7 @@ class Stopping:
             self._tell(name, "Cold")
             if self._worker.options.pool != "solo":  # there the task has ended when this is reached
                 self._let_finish(self._worker.options.soft_shutdown_timeout)
-        logger.warning("Cold shutdown: everything unfinished is given back")
+            logger.warning("Cold shutdown: everything unfinished is given back")
         self.end_pool()
 
     def _tell(self, name: str, how: str) -> None:
@@ -172,5 +172,6 @@ class Stopping:
             return
         for number in worker.process_ids():
             worker.runtime.store.deregister(number)
+        worker.leave_schedule(_LOOK)  # it may be about to register
         logging.shutdown()
         os._exit(self.exit_code or 1)

@@ -422,6 +422,12 @@ class Worker:
         """The numbers of the children that the pool looks after; callable from any thread."""
         return cast(Processes, self._pool).holders() if self.options.pool == "prefork" else ()
 
+    def leave_schedule(self, seconds: float) -> None:
+        """End the scheduler of this worker, waiting `seconds` for it at most."""
+        for duty in self._duties:
+            if isinstance(duty, Ticker):
+                duty.leave(seconds)
+
     def process_ids(self) -> list[int]:
         """The numbers of its processes in the file."""
         return [

@@ -157,6 +157,8 @@ def test_what_cannot_be_meant_is_refused(app: LiteQueue, broken: Path) -> None:
         app.control.dead(limit=0)
     with pytest.raises(TypeError, match="since='now'"):
         app.control.dead(since="now")
+    with pytest.raises(TypeError, match="'state'; there are before, error, limit, name, queue, since, states"):
+        app.control.dead(state="FAILURE")
     with pytest.raises(TypeError, match="no task"):
         app.control.retry([members])
     assert app.control.retry(members).refused.keys() == {each.id for each in members}

@@ -91,6 +91,15 @@ class TestStartWorker:
             assert task.apply_async((2,), queue="faster").get(timeout=10) == 2
         assert left.state == "PENDING"
 
+    def test_a_queue_of_its_own(self, make_app: MakeApp) -> None:
+        app = make_app(worker_direct=True)
+        task = app.task(lambda x: x, name="t")
+        with app.start_worker(hostname="w1@here"), app.start_worker(hostname="w2@here"):
+            result = task.apply_async((1,), queue="w2@here.dq")
+            assert result.get(timeout=10) == 1
+            assert app.AsyncResult(result.id).worker == "w2@here"
+            assert task.delay(2).get(timeout=10) == 2
+
     def test_what_the_options_mean(self, make_app: MakeApp) -> None:
         app = make_app(task_queues=["a", "b", "c"], task_create_missing_queues=False, worker_concurrency=3)
         options = worker_options(app)

@@ -24,7 +24,7 @@ A_SECOND = 50
 
 
 def deadlines(sizes: Sizes) -> list[Figure]:
-    """Eight children, each busy with a task that runs into its hard limit: from the limit to the end of the row."""
+    """Eight children, each busy with a task that runs into its hard limit: from the limit to the kill."""
     late: list[float] = []
     with fresh(FULL) as queue, queue.worker(CHILDREN):
         for _ in range(sizes.rounds):
@@ -86,18 +86,21 @@ def _started(queue: Queue, task_id: str, attempt: int) -> Any:
 
 
 def rates(sizes: Sizes) -> list[Figure]:
-    """A rate limit over two workers of two processes, with a backlog; the tasks themselves say when they started."""
+    """A rate limit over two workers of two processes, with a backlog: the starts that the file has."""
     with fresh(NORMAL) as queue:
         queue.app.store.set_rate("moment", f"{A_SECOND}/s")
         results = [queue.task("moment").delay() for _ in range(sizes.limited)]
         with queue.worker(2), queue.worker(2):
-            starts = sorted(result.get(timeout=PATIENCE) for result in results)
+            seen = sorted(result.get(timeout=PATIENCE) for result in results)
+        rows = queue.app.store.tasks([result.id for result in results])
+        starts = sorted(row.started_at for row in rows if row.started_at is not None)
     mean = (len(starts) - 1) / (starts[-1] - starts[0])
     name = f"rate limit {A_SECOND}/s, 2 workers"
-    note = f"{len(starts)} tasks"
+    note = f"{most_in(seen, 1.0)} by the clock of the tasks"
+    busiest = most_in(starts, 1.0)
     return [
-        Figure(name=f"{name}, busiest second", unit="/s", ours=most_in(starts, 1.0), reach=A_SECOND, at_least=False),
-        Figure(name=f"{name}, mean", unit="/s", ours=mean, reach=48.0, note=note),
+        Figure(name=f"{name}, busiest second", unit="/s", ours=busiest, reach=A_SECOND, at_least=False, note=note),
+        Figure(name=f"{name}, mean", unit="/s", ours=mean, reach=48.0, note=f"{len(starts)} tasks"),
     ]
 
 

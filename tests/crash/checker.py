@@ -52,11 +52,13 @@ def check(
     unacknowledged: int = 0,
     once: Collection[str] = (),
     max_deaths: int = 3,
+    failures: Mapping[str, Collection[str]] | None = None,
 ) -> Verdict:
     """Compare. `sent` is {id: task name} as acknowledged; `killed` are the pids that were killed.
 
     `unacknowledged` is how many enqueues may be in the file without having been acknowledged: senders that were killed
     between the commit and their note of it. `once` are the names of at-most-once tasks.
+    `failures` are the classes of the exceptions with which a task may fail though its process lived: {id: names}.
     """
     verdict = Verdict()
     starts: dict[str, list[Run]] = defaultdict(list)
@@ -75,14 +77,15 @@ def check(
     for task_id in starts.keys() - seen.keys():
         verdict.problems.append(f"{task_id} ran and is not in the file")
     for row in seen.values():
-        _check_row(verdict, row, starts[row.id], killed, row.name in once, max_deaths)
+        expected = (failures or {}).get(row.id, ())
+        if row.state != state.FAILED or not any(f'"{name}"' in (row.error or "") for name in expected):
+            _check_end(verdict, row, starts[row.id], row.name in once, max_deaths)
+        _check_starts(verdict, row, starts[row.id], killed, row.name in once)
     verdict.tasks = len(seen)
     return verdict
 
 
-def _check_row(
-    verdict: Verdict, row: Row, starts: list[Run], killed: Collection[int], once: bool, max_deaths: int
-) -> None:
+def _check_end(verdict: Verdict, row: Row, starts: list[Run], once: bool, max_deaths: int) -> None:
     name = f"{row.name}[{row.id}]"
     if row.state not in state.TERMINAL:
         verdict.problems.append(f"{name} has not ended: {row.state}")
@@ -94,6 +97,10 @@ def _check_row(
             verdict.problems.append(f"{name} failed: {row.error}")
         elif not once and row.deaths < max_deaths:
             verdict.problems.append(f"{name} was given up after {row.deaths} deaths")
+
+
+def _check_starts(verdict: Verdict, row: Row, starts: list[Run], killed: Collection[int], once: bool) -> None:
+    name = f"{row.name}[{row.id}]"
     if len({run.attempt for run in starts}) != len(starts):
         verdict.problems.append(f"{name} started twice in one attempt: {starts}")
     if len(starts) > 1 + row.retries:

@@ -51,3 +51,10 @@ def test_a_second_run_is_right_where_the_first_was_killed():
     verdict = check(sent=SENT, rows=rows, runs=[*RUNS, Run("a", 2, 2)], killed=(1,), once=("once",))
     assert verdict.problems == []
     assert verdict.ran_twice == 1
+
+
+def test_a_failure_that_was_to_be_is_no_problem_and_any_other_is():
+    rows = [row("a", state="failed", error='{"type": "ValueError"}'), row("b")]
+    for expected, right in (({"ValueError"}, True), ({"Value"}, False), (set(), False)):
+        verdict = check(sent=SENT, rows=rows, runs=RUNS, killed=(), once=("once",), failures={"a": expected})
+        assert bool(verdict) is right

@@ -171,6 +171,20 @@ def test_a_window_holds_a_key_also_after_a_success_and_then_no_more(driver: Driv
     assert driver.store.enqueue([unique(driver, key="past")]) == {}
 
 
+def test_a_row_that_holds_a_key_is_not_pruned_before_its_window_has_passed(driver: Driver) -> None:
+    held = unique(driver, states=ALSO_SUCCEEDED, window=60)
+    passed = unique(driver, key="passed", states=ALSO_SUCCEEDED, window=-1)
+    failed = unique(driver, key="failed", states=ALSO_SUCCEEDED, window=60)
+    driver.store.enqueue([held, passed, failed])
+    hand = driver.hand()
+    hand.settle(*(succeed(hand.take(task), prune_at=1.0) for task in (held, passed)))
+    hand.settle(fail(hand.take(failed))._replace(prune_at=1.0))
+    driver.store.prune(10)
+    assert [driver.state(task.id) for task in (held, passed, failed)] == [state.SUCCEEDED, None, None]
+    assert driver.store.enqueue([unique(driver)]) != {}
+    assert driver.row(held.id).prune_at == pytest.approx(clock.now() + 60, abs=10)
+
+
 def test_states_say_when_a_key_is_held(driver: Driver) -> None:
     first = unique(driver, states=STATES[state.READY] | STATES[state.SCHEDULED])
     driver.store.enqueue([first])

@@ -61,7 +61,7 @@ def run(app: Any, **options: Any) -> Any:
     return app.start_worker(pool="prefork", **{"concurrency": 1, "beat": False, **options})
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGKILL"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGKILL", "SIGUSR2", "SIGWINCH"])
 def test_a_running_task_is_killed_and_revoked(app: Any, tmp_path: Path, name: str) -> None:
     log = tmp_path / "log"
     with run(app), heard(signals.task_revoked) as said:

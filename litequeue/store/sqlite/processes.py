@@ -13,6 +13,7 @@ import apsw
 from litequeue import exceptions
 from litequeue.core import clock, process, state
 from litequeue.core.failure import encode_exception
+from litequeue.core.keys import STATES
 from litequeue.core.records import NORMAL, Claimed, Identity, NewProcess, ProcessRecord, Rescued, Ticket
 from litequeue.core.steering import Termination
 from litequeue.core.ties import KEYED
@@ -242,7 +243,8 @@ class Processes(Claiming):
     # Pruning
 
     _PRUNABLE = """
-        SELECT seq, ties FROM litequeue_tasks WHERE prune_at IS NOT NULL AND prune_at <= ? ORDER BY prune_at LIMIT ?
+        SELECT seq, ties, iif(unique_key IS NULL, NULL, unique_until), unique_hold, state
+        FROM litequeue_tasks WHERE prune_at IS NOT NULL AND prune_at <= ? ORDER BY prune_at LIMIT ?
     """
     _NEEDED = f"SELECT 1 FROM litequeue_tasks task WHERE seq = ? AND {NEEDED}"
     _PRUNE_LATER = "UPDATE litequeue_tasks SET prune_at = ? WHERE seq = ?"
@@ -274,11 +276,17 @@ class Processes(Claiming):
         return pruned + len(expired)
 
     def _prune_rows(self, connection: apsw.Connection, now: float, limit: int) -> int:
-        """Delete rows past their retention. One that an open row still takes is looked at later, behind the others."""
+        """Delete rows past their retention. One that an open row still takes is looked at later, behind the others; one
+        that holds a unique key, when its window has passed."""
         rows = fetch(connection, self._PRUNABLE, (now, limit))
-        needed = {seq for seq, ties in rows if ties and connection.execute(self._NEEDED, (seq,)).get}
-        self._delete_rows(connection, [(seq,) for seq, _ in rows if seq not in needed])
-        connection.executemany(self._PRUNE_LATER, ((now + _NEEDED_WAIT, seq) for seq in needed))
+        later: dict[int, float] = {}
+        for seq, ties, until, hold, stands in rows:
+            if ties and connection.execute(self._NEEDED, (seq,)).get:
+                later[seq] = now + _NEEDED_WAIT
+            elif until is not None and until > now and (hold or 0) & STATES.get(stands, 0):
+                later[seq] = until
+        self._delete_rows(connection, [(row[0],) for row in rows if row[0] not in later])
+        connection.executemany(self._PRUNE_LATER, ((at, seq) for seq, at in later.items()))
         return len(rows)
 
     def _prune_groups(self, connection: apsw.Connection, now: float, limit: int) -> None:

@@ -37,6 +37,12 @@ class Ticker(Duty):
         self._beat.stop()
         super().stop()
 
+    def leave(self, seconds: float) -> None:
+        """End, and take its entry out of the file; if the turn that is on takes longer than `seconds`, without it."""
+        self._beat.stop()
+        if self._thread is not None:
+            self._thread.join(seconds)
+
     def _serve(self) -> None:
         try:
             self.run_once()

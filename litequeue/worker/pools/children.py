@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("litequeue.worker")
 
-_DEADLY: Final = frozenset({"SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGKILL", "SIGBREAK"})
-"""Signals of a revoke that mean SIGKILL: a child keeps the others for stops of the whole group."""
+_DEADLY: Final = frozenset(
+    {"SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGKILL", "SIGBREAK", "SIGUSR2"}
+    | {"SIGCHLD", "SIGCONT", "SIGURG", "SIGWINCH", "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU"}
+)
+"""Signals of a revoke that mean SIGKILL: those that a child answers in its own way, and those that would not end it."""
 
 
 class Child:
@@ -53,6 +56,8 @@ class Child:
         self.deadline = Deadline()
         self.timed_out = 0.0
         """The hard limit in seconds at which it was killed."""
+        self.killed_at = 0.0
+        """When that was."""
         self.struck: Termination | None = None
         """The revoke that it was killed for."""
         self._signalled: set[tuple[Ticket, str]] = set()
@@ -83,7 +88,7 @@ class Child:
         if deadline.hard_at and now >= deadline.hard_at:
             limit = deadline.hard
             if self._strike_at(deadline.ticket, self.process.kill):
-                self.timed_out, deadline.hard_at = limit, 0.0
+                self.timed_out, self.killed_at, deadline.hard_at = limit, clock.now(), 0.0
         elif deadline.soft_at and now >= deadline.soft_at and deadline.ticket is not None:
             deadline.soft_at = 0.0
             logger.warning("Soft time limit (%ss) exceeded in %s", deadline.soft, self.process.name)

@@ -164,7 +164,7 @@ class PreforkPool:
         afterwards, pid = self._worker.afterwards, dead.process.pid
         termination, ticket = dead.died_of(), dead.deadline.ticket
         if dead.timed_out and dead.holder is not None and ticket is not None:
-            again = afterwards.time_out(dead.holder, ticket, dead.timed_out)
+            again = afterwards.time_out(dead.holder, ticket, dead.timed_out, dead.killed_at)
             afterwards.bury(pid, again or reason, (ticket,) if again else ())
         elif termination is not None:
             afterwards.bury(pid, reason, (), termination)

@@ -7,7 +7,6 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
-from litequeue.core import clock
 from litequeue.worker.limits import InThread, Timekeeper
 
 if TYPE_CHECKING:
@@ -28,6 +27,8 @@ class Slot:
         self.thread = threading.Thread(target=self._run, name=f"LiteQueueWorker-{number}", daemon=True)
         self.leaving = False
         """Whether it was told to end after its task."""
+        self.ended = False
+        """Whether it does no more."""
 
     def _run(self) -> None:
         try:
@@ -38,6 +39,8 @@ class Slot:
             self._worker.fail(f"a thread of the pool ended: {error}")
         finally:
             self._interrupt.close()
+            self.ended = True
+            self._worker.wake()  # a stop waits for this, and for further signals
 
     def stop(self) -> None:
         """Ask it to end after its task."""
@@ -62,12 +65,10 @@ class ThreadPool:
 
     def watch(self, timeout: float) -> None:
         """Wait; threads look after themselves."""
-        if self._slots and self._worker.is_stopping():
-            deadline = clock.monotonic() + timeout
-            for slot in self._slots:
-                slot.thread.join(max(0.0, deadline - clock.monotonic()))
-        else:
-            self._worker.wait_for_signal(timeout)
+        self._worker.wait_for_signal(timeout)
+        for slot in self._slots:
+            if slot.ended:
+                slot.thread.join()
         self._slots = [slot for slot in self._slots if slot.thread.is_alive()]
 
     def is_up(self) -> bool:
