@@ -158,7 +158,7 @@ def replaced(self: Any, key: str, seconds: float) -> None:
     note("end", self.request)
 
 
-@app.task(bind=True, rate_limit=f"{RATE}/s")
+@app.task(bind=True, shared=False, rate_limit=f"{RATE}/s")
 def limited(self: Any) -> None:
     note("run", self.request)
     note("end", self.request)

@@ -71,8 +71,10 @@ def test_idle_children_end_first(app: Any, tmp_path: Path) -> None:
         result = wait_for.delay(str(gate), str(log))
         busy = int(wait_until(lambda: starts(log))[0][2])
         embedded.worker.resize(1)
-        wait_until(lambda: children(app) == [busy], 5)
-        gate.touch()
+        try:
+            wait_until(lambda: children(app) == [busy], 5)
+        finally:
+            gate.touch()
         assert result.get(timeout=20) == 1
 
 

@@ -190,8 +190,8 @@ class PreforkPool:
             each.say_stop()
 
     def _idle_first(self, children: list[Child]) -> list[Child]:
-        idle = {record.id for record in self._worker.runtime.store.processes() if record.idle}
-        return sorted(children, key=lambda each: (each.up, each.holder not in idle))
+        store = self._worker.runtime.store  # a child that has only just come up is not marked idle yet, and not busy
+        return sorted(children, key=lambda each: (each.up, each.holder is not None and bool(store.held(each.holder))))
 
     def restart(self, reload: bool) -> None:
         """Replace every child, one after another: a new one comes up, then an old one ends after its task.
