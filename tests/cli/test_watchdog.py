@@ -143,6 +143,7 @@ def test_signals_are_passed_on(project: Project, number: signal.Signals) -> None
     worker = watched(project).ready()
     project.started("a")
     worker.signal(number)
+    time.sleep(1)  # nothing tells when the signal has come through two processes to one that is inside a task
     project.release("a")
     assert worker.ended() == 0
     assert running.get(timeout=1)

@@ -61,7 +61,7 @@ def test_answers(driver: Driver) -> None:
 
 def test_expired_commands_go_with_their_answers(driver: Driver) -> None:
     store = driver.store
-    number = store.send_command(command(lifetime=0.05))
+    number = store.send_command(command(lifetime=1.0))
     (sent,) = store.commands("a@b", 0)
     store.reply(sent, 7, "a@b", '"one"')
     assert store.replies(number)
