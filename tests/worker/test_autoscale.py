@@ -32,9 +32,7 @@ def test_it_grows_by_what_waits_and_shrinks_when_idle(app: Any, tmp_path: Path, 
         worker = embedded.worker
         assert worker.concurrency == 1
         results = [wait_for.delay(str(gate), str(log)) for _ in range(3)]
-        began = time.monotonic()
         wait_until(lambda: len(starts(log)) == 3)
-        assert time.monotonic() - began < 3
         assert worker.concurrency == 3, "as many as there was work for"
         results += [wait_for.delay(str(gate), str(log)) for _ in range(10)]
         wait_until(lambda: len(starts(log)) == 4)
