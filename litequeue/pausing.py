@@ -61,21 +61,26 @@ class Pausing:
         task_names = [str(getattr(task, "name", task)) for task in _listed(tasks)]
         if not names and not task_names:
             raise TypeError(f"{verb}() needs the name of a queue, or tasks=")
-        _check(names, self._known_queues, _no_queue)
+        check_queues(self.app, names)
         _check(task_names, self._known_tasks, _no_task)
         return [(QUEUE, names), (TASK, task_names)]
-
-    def _known_queues(self) -> set[str]:
-        app = self.app
-        known = {*declared_queues(app.conf.task_queues), app.conf.task_default_queue, *app.store.known_queues()}
-        known.update(pause.name for pause in app.store.paused() if pause.kind == QUEUE)
-        for name, task in app.tasks.items():
-            known.add(app.router.route({"queue": task.queue, "routing_key": task.routing_key}, name)["queue"])
-        return known
 
     def _known_tasks(self) -> set[str]:
         paused = (pause.name for pause in self.app.store.paused() if pause.kind == TASK)
         return {*self.app.tasks, *self.app.store.known_names(), *paused}
+
+
+def check_queues(app: LiteQueue, names: Collection[str]) -> None:
+    """QueueNotFound: the app does not declare one of these queues, and no task or worker has used it."""
+    _check(names, lambda: _known_queues(app), _no_queue)
+
+
+def _known_queues(app: LiteQueue) -> set[str]:
+    known = {*declared_queues(app.conf.task_queues), app.conf.task_default_queue, *app.store.known_queues()}
+    known.update(pause.name for pause in app.store.paused() if pause.kind == QUEUE)
+    for name, task in app.tasks.items():
+        known.add(app.router.route({"queue": task.queue, "routing_key": task.routing_key}, name)["queue"])
+    return known
 
 
 def _listed(names: Any) -> list[Any]:

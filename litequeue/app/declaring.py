@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from litequeue.app.base import LiteQueue
     from litequeue.task import Task
 
-_LIMITS = frozenset({"rate_limit", "time_limit", "soft_time_limit"})
+_LIMITS = frozenset({"rate_limit", "time_limit", "soft_time_limit", "max_worker_deaths", "log_lines"})
 _VARARGS, _VARKEYWORDS = 0x04, 0x08  # flags of a code object, as in inspect.CO_VARARGS
 
 
@@ -125,6 +125,12 @@ def _check_limits(name: str, options: Mapping[str, Any], whole: bool) -> None:
         parse_rate(options.get("rate_limit"))
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
+    deaths = options.get("max_worker_deaths")
+    if deaths is not None and (isinstance(deaths, bool) or not isinstance(deaths, int) or deaths < 1):
+        raise ValueError(f"{name}: max_worker_deaths={deaths!r}: give a whole number, one or more")
+    kept = options.get("log_lines")
+    if kept is not None and (isinstance(kept, bool) or not isinstance(kept, int) or kept < 0):
+        raise ValueError(f"{name}: log_lines={kept!r}: give a whole number, zero or more")
     if options.get("time_limit") or options.get("soft_time_limit"):
         from litequeue.calling.options import time_limits_of
 

@@ -94,11 +94,6 @@ class Timing:
             return now if self.bounds.start is None else max(now, self.bounds.start)
         return self.bounds.next_instant(self.rule, now, self.zone, anchor)
 
-    @property
-    def may_have_no_instant(self) -> bool:
-        """Whether it is not the clock alone that makes it due."""
-        return self.rule.on_start or self.rule.polled
-
 
 def rules(given: Mapping[str, Any], polled: bool) -> dict[str, Any]:
     """The columns of `RULE_FIELDS`, checked. ScheduleError names the field and the value."""

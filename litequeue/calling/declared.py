@@ -22,6 +22,7 @@ FROM_SETTINGS = (
     ("ignore_result", "task_ignore_result"),
     ("store_eager_result", "task_store_eager_result"),
     ("store_errors_even_if_ignored", "task_store_errors_even_if_ignored"),
+    ("log_lines", "task_log_lines"),
 )
 """Attributes that are None until the task is bound to an app, and the settings they take their value from."""
 
@@ -57,6 +58,8 @@ class Declared:
     acks_on_failure_or_timeout: bool | None = None
     reject_on_worker_lost: bool | None = None
     retry_on_worker_lost: bool | None = None
+    max_worker_deaths: int | None = None
+    """How many processes may die of one call before it is FAILURE; None: as the setting of that name says."""
     track_started: bool | None = None
     ignore_result: bool = None  # type: ignore[assignment]
     store_errors_even_if_ignored: bool = None  # type: ignore[assignment]
@@ -66,6 +69,8 @@ class Declared:
     soft_time_limit: float | None = None
     """Seconds until SoftTimeLimitExceeded is raised in it."""
     rate_limit: str | float | None = None
+    log_lines: int = None  # type: ignore[assignment]
+    """How many lines of what it logs are kept with it."""
     resultrepr_maxsize: int = 1024
     send_events: bool = True
     trail: bool = True

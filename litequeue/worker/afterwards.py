@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 from litequeue import exceptions, signals
 from litequeue.core import process, state
@@ -15,7 +15,7 @@ from litequeue.core.records import ERROR, Claimed, Encoded, Outcome, Rescued, Ti
 from litequeue.core.steering import Termination
 from litequeue.store.contract import Claimant
 from litequeue.worker.duties.rescuer import report
-from litequeue.worker.executor import Executor
+from litequeue.worker.executor import Executor, Run
 from litequeue.worker.picker import BatchPicker
 from litequeue.worker.runtime import Runtime, WorkerOptions
 
@@ -47,7 +47,7 @@ class Afterwards:
 
         `terminated` is the revoke that the child was killed for.
         """
-        store, max_deaths = self._runtime.store, self._runtime.max_deaths
+        store, max_deaths = self._runtime.store, self._runtime.death_limit
         try:
             for number in self._holders(pid):
                 held = store.held(number)
@@ -112,31 +112,19 @@ class Afterwards:
         task = self._runtime.registry.get(claimed.name)
         if task is None or not task.acks_late or task.acks_on_timeout is not False:
             return False
-        return claimed.deaths + 1 < self._runtime.max_deaths
+        return claimed.deaths + 1 < self._runtime.death_limit(claimed.name)
 
     def _tell_failed(self, claimed: Claimed, error: Exception, handlers: Collection[str]) -> None:
         """Call what is called on a failure, as far as it was declared: the child cannot do it any more."""
         task = self._runtime.registry.get(claimed.name)
-        wanted = [] if task is None else [name for name in handlers if name in task.overrides]
+        wanted = frozenset() if task is None else task.overrides.intersection(handlers)
         if task is None or not (wanted or signals.task_failure.receivers):
             return
         request = self._executor.describe(claimed)
-        args, kwargs, einfo = request.args or (), request.kwargs or {}, ExceptionInfo(error)
+        run = Run(task, claimed, request, request.args or (), request.kwargs or {})
         task.request_stack.push(request)
         try:
-            if "on_failure" in wanted:
-                _guard(claimed, task.on_failure, error, claimed.id, args, kwargs, einfo)
-            if "after_return" in wanted:
-                _guard(claimed, task.after_return, "FAILURE", error, claimed.id, args, kwargs, einfo)
-            signals.task_failure.send(
-                sender=task,
-                task_id=claimed.id,
-                exception=error,
-                args=args,
-                kwargs=kwargs,
-                traceback=error.__traceback__,
-                einfo=einfo,
-            )
+            self._executor.tell_failed(run, error, ExceptionInfo(error), wanted)
         finally:
             task.request_stack.pop()
 
@@ -176,10 +164,3 @@ class Afterwards:
             and record.identity.pid == pid
             and process.is_alive(record.identity) is not True
         ]
-
-
-def _guard(claimed: Claimed, handler: Callable[..., Any], *args: Any) -> None:
-    try:
-        handler(*args)
-    except Exception:
-        logger.exception("%s of %s[%s] raised; its failure stands", handler.__name__, claimed.name, claimed.id)

@@ -35,6 +35,19 @@ def hang(name):
             pass
 
 
+@app.task
+def hold_and_hear(name):
+    """`hold`; writes `name`.heard when a signal to stop has come to the worker."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+
+        def heard(number, frame, answer=signal.getsignal(number)):
+            answer(number, frame)
+            Path(name + ".heard").touch()
+
+        signal.signal(number, heard)
+    return hold.run(name)
+
+
 @app.task(base=Told, time_limit=1)
 def hang_as_declared(name):
     hang.run(name)
@@ -139,11 +152,11 @@ def test_a_stop_while_a_task_hangs_ends_at_its_limit(project: Project) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_are_passed_on(project: Project, number: signal.Signals) -> None:
-    running, waiting = project.hold("a"), project.send("add", 1, 1)
+    running, waiting = project.send("hold_and_hear", str(project.folder / "a")), project.send("add", 1, 1)
     worker = watched(project).ready()
     project.started("a")
     worker.signal(number)
-    time.sleep(1)  # nothing tells when the signal has come through two processes to one that is inside a task
+    wait_until((project.folder / "a.heard").exists, "the signal")
     project.release("a")
     assert worker.ended() == 0
     assert running.get(timeout=1)

@@ -153,12 +153,41 @@ def test_autoscale(app: Any, worker: Any) -> None:
     assert worker.autoscale == (4, 1)
     assert app.control.autoscale(5, None, reply=True) == [{NODE: {"ok": "autoscale now max=5 min=1"}}]
     assert "not supported with autoscale" in app.control.pool_grow(1, reply=True)[0][NODE]["error"]
-    assert "error" in app.control.autoscale(1, 3, reply=True)[0][NODE]
     assert worker.autoscale == (5, 1)
+
+
+def test_autoscale_with_the_smaller_number_first_is_refused(
+    app: Any, worker: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert "max=1 min=5" in app.control.autoscale(1, 5, reply=True)[0][NODE]["error"]
+    assert worker.autoscale is None
+    assert "max=1 min=5" in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 def test_autoscale_that_is_not_on(app: Any, worker: Any) -> None:
     assert "Autoscale not enabled" in app.control.autoscale(None, 1, reply=True)[0][NODE]["error"]
+
+
+def test_what_changes_a_worker_is_in_its_log(app: Any, worker: Any, caplog: pytest.LogCaptureFixture) -> None:
+    control = app.control
+    with caplog.at_level(logging.INFO, "litequeue.worker"):
+        for answer in (
+            control.pool_grow(2, reply=True),
+            control.pool_shrink(1, reply=True),
+            control.add_consumer("mail", reply=True),
+            control.cancel_consumer("mail", reply=True),
+            control.autoscale(4, 1, reply=True),
+        ):
+            assert "ok" in answer[0][NODE]
+    said = [record.getMessage() for record in caplog.records if record.getMessage().endswith(" by remote.")]
+    assert said == [
+        "Pool changed from 2 to 4 slots by remote.",
+        "Pool changed from 4 to 3 slots by remote.",
+        "Queue mail added by remote.",
+        "Queue mail cancelled by remote.",
+        "Autoscale set to max=4 min=1 by remote.",
+    ]
 
 
 def test_pool_restart_must_be_allowed(app: Any, worker: Any) -> None:

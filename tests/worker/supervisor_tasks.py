@@ -15,12 +15,18 @@ from typing import Any
 
 import psutil
 
-from litequeue import LiteQueue
+from litequeue import LiteQueue, signals
 from litequeue.exceptions import SoftTimeLimitExceeded
 from tests.worker.exercise import note
 
 app = LiteQueue("supervised", set_as_current=False)
 ROOT = Path(__file__).parents[2]
+
+
+@signals.worker_process_init.connect
+def start_slowly(**_: Any) -> None:
+    """A child is registered, and waits so many seconds before its first claim."""
+    time.sleep(float(os.environ.get("SLOW_START", "0")))
 
 
 @app.task(bind=True)
@@ -49,6 +55,17 @@ def wait_for_unless_lost(self: Any, gate: str, log: str) -> int:
 def wait_for_all_the_same(self: Any, gate: str, log: str) -> int:
     wait_for.run(gate, log)
     return int(self.request.attempt)
+
+
+@app.task(bind=True, max_worker_deaths=1)
+def wait_for_once_or_die(self: Any, gate: str, log: str) -> int:
+    wait_for.run(gate, log)
+    return int(self.request.attempt)
+
+
+@app.task(bind=True, acks_on_timeout=False, max_worker_deaths=2)
+def overtime_twice(self: Any, log: str) -> None:
+    overtime_again.run(log)
 
 
 @app.task(bind=True, acks_on_timeout=False)

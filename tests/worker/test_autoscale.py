@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from litequeue import group
 from litequeue.exceptions import ImproperlyConfigured
 from tests.worker import supervisor_tasks
 from tests.worker.supervisor_tasks import program, quick, starts, wait_for, wait_until
@@ -31,14 +32,18 @@ def test_it_grows_by_what_waits_and_shrinks_when_idle(app: Any, tmp_path: Path, 
     with app.start_worker(pool=pool, autoscale=(4, 1), beat=False) as embedded:
         worker = embedded.worker
         assert worker.concurrency == 1
-        results = [wait_for.delay(str(gate), str(log)) for _ in range(3)]
-        wait_until(lambda: len(starts(log)) == 3)
-        assert worker.concurrency == 3, "as many as there was work for"
-        results += [wait_for.delay(str(gate), str(log)) for _ in range(10)]
-        wait_until(lambda: len(starts(log)) == 4)
-        time.sleep(0.3)
-        assert (worker.concurrency, len(starts(log))) == (4, 4)
-        gate.touch()
+        try:
+            results = [wait_for.delay(str(gate), str(log)) for _ in range(3)]
+            began = time.monotonic()
+            wait_until(lambda: len(starts(log)) == 3)
+            assert time.monotonic() - began < 3
+            assert worker.concurrency == 3, "as many as there was work for"
+            results += [wait_for.delay(str(gate), str(log)) for _ in range(10)]
+            wait_until(lambda: len(starts(log)) == 4)
+            time.sleep(0.3)
+            assert (worker.concurrency, len(starts(log))) == (4, 4)
+        finally:
+            gate.touch()  # the stop is a warm one
         assert [each.get(timeout=20) for each in results] == [1] * 13
         began = time.monotonic()
         sizes = {4}
@@ -49,6 +54,17 @@ def test_it_grows_by_what_waits_and_shrinks_when_idle(app: Any, tmp_path: Path, 
         assert time.monotonic() - began >= 2 * 0.4, "one at a time, each after its keepalive"
         assert sizes | {1} == {4, 3, 2, 1}
         assert quick.delay().get(timeout=20) == 0
+
+
+def test_a_slot_that_has_come_up_and_not_claimed_yet_counts_as_one(app: Any, tmp_path: Path) -> None:
+    gate, log = tmp_path / "gate", tmp_path / "log"
+    with program(tmp_path, "--autoscale", "4,1", env={"SLOW_START": "0.5"}) as worker:
+        group(wait_for.si(str(gate), str(log)) for _ in range(3)).delay()  # in one transaction
+        wait_until(lambda: len(starts(log)) == 3)
+        assert len(worker.child_pids()) == 3
+        assert "Scaling from 1 to 3 slots" in worker.text()
+        assert worker.text().count("Scaling") == 1
+        gate.touch()
 
 
 def test_from_no_slots(app: Any) -> None:
@@ -104,8 +120,7 @@ def test_the_command_line(app: Any, tmp_path: Path) -> None:
     gate, log = tmp_path / "gate", tmp_path / "log"
     env = {"AUTOSCALE_KEEPALIVE": "0.3"}
     with program(tmp_path, "--autoscale", "3,1", env=env) as worker:
-        for _ in range(6):
-            wait_for.delay(str(gate), str(log))
+        group(wait_for.si(str(gate), str(log)) for _ in range(6)).delay()  # in one transaction
         wait_until(lambda: len(starts(log)) == 3)
         assert len(worker.child_pids()) == 3
         gate.touch()

@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 
-from litequeue.exceptions import WorkerLostError
+from litequeue import LiteQueue
+from litequeue.exceptions import TimeLimitExceeded, WorkerLostError
 from tests.worker import supervisor_tasks
 from tests.worker.supervisor_tasks import (
     Program,
     lines,
+    overtime_twice,
     program,
     quick,
     quick_once,
@@ -26,6 +28,7 @@ from tests.worker.supervisor_tasks import (
     wait_for,
     wait_for_all_the_same,
     wait_for_once,
+    wait_for_once_or_die,
     wait_for_unless_lost,
     wait_until,
 )
@@ -184,6 +187,44 @@ def test_the_cap_is_a_setting(app: Any, tmp_path: Path, monkeypatch: pytest.Monk
             os.kill(int(starts(log)[-1][2]), signal.SIGKILL)
         with pytest.raises(WorkerLostError, match="2 of its processes died"):
             result.get(timeout=20)
+
+
+def test_the_cap_of_a_task_comes_before_the_setting(app: Any, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with app.start_worker(pool="prefork", concurrency=1, beat=False):
+        result = wait_for_once_or_die.delay(str(tmp_path / "never"), str(log))
+        os.kill(int(wait_until(lambda: starts(log))[0][2]), signal.SIGKILL)
+        with pytest.raises(WorkerLostError, match="1 of its processes died"):
+            result.get(timeout=20)
+    assert len(starts(log)) == 1
+
+
+def test_another_worker_keeps_to_the_cap_of_a_task(app: Any, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with program(tmp_path, "-c", "1") as worker:
+        result = wait_for_once_or_die.delay(str(tmp_path / "never"), str(log))
+        child = int(wait_until(lambda: starts(log))[0][2])
+        worker.kill()
+        os.kill(child, signal.SIGKILL)
+    with app.start_worker(pool="threads", concurrency=1, beat=False), pytest.raises(WorkerLostError):
+        result.get(timeout=20)
+    assert len(starts(log)) == 1
+
+
+def test_a_hard_limit_with_acks_on_timeout_off_keeps_to_the_cap_of_the_task(app: Any, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with app.start_worker(pool="prefork", concurrency=1, beat=False):
+        result = overtime_twice.apply_async((str(log),), time_limit=0.3)
+        with pytest.raises(TimeLimitExceeded):
+            result.get(timeout=20)
+    assert len(starts(log)) == 2
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, "3", True])
+def test_a_cap_that_cannot_be_is_refused(wrong: Any) -> None:
+    app = LiteQueue("caps", set_as_current=False)
+    with pytest.raises(ValueError, match="max_worker_deaths="):
+        app.task(max_worker_deaths=wrong)(lambda: None)
 
 
 # How soon

@@ -9,6 +9,7 @@ from litequeue.core import clock
 from litequeue.worker.duties import Duty
 
 if TYPE_CHECKING:
+    from litequeue.core.records import ProcessRecord
     from litequeue.worker.supervisor import Worker
 
 logger = logging.getLogger("litequeue.worker")
@@ -39,28 +40,38 @@ class Autoscaler(Duty):
         if not least <= size <= most:
             self._resize(min(max(size, least), most))
             return
-        idle, up = self._slots()
-        if idle:
+        own = self._processes()
+        if any(record.idle for record in own):
             self._shrink(size, least)
             return
         self._idle_since = None
-        starting = max(0, size - up)
-        if size < most:
-            waiting = worker.backlog(most - size + starting) - starting
-            if waiting > 0:
-                self._resize(min(size + waiting, most))
+        if size < most and worker.backlog(1):
+            self._grow(size, most, own)
 
-    def _slots(self) -> tuple[int, int]:
-        """How many slots are idle, and how many there are."""
-        worker, idle, up = self._worker, 0, 0
-        for record in worker.runtime.store.processes():
-            if record.parent == worker.holder and record.role == "child":
-                idle += min(record.idle, 1)
-                up += 1
-            elif record.id == worker.holder and worker.options.pool != "prefork":
-                idle += record.idle
-                up += worker.concurrency
-        return idle, up
+    def _processes(self) -> list[ProcessRecord]:
+        """Those that hold what its slots run."""
+        worker = self._worker
+        if worker.options.pool == "prefork":
+            return [each for each in worker.runtime.store.processes() if each.parent == worker.holder]
+        return [each for each in worker.runtime.store.processes() if each.id == worker.holder]
+
+    def _grow(self, size: int, most: int, own: list[ProcessRecord]) -> None:
+        """Have as many more slots as there are tasks for which no slot is free.
+
+        A slot that holds nothing is free, whether it is still starting or is just about to claim. It is looked at
+        before the backlog: what is claimed in between is then taken for neither, and not for both.
+        """
+        busy = self._busy(size, own)
+        waiting = self._worker.backlog(most - busy) - (size - busy)
+        if waiting > 0:
+            self._resize(min(size + waiting, most))
+
+    def _busy(self, size: int, own: list[ProcessRecord]) -> int:
+        """How many slots hold a task, `size` at most: one that leaves after its task is no slot any more."""
+        held = [len(self._worker.runtime.store.held(record.id)) for record in own]
+        if self._worker.options.pool == "prefork":  # one slot each, which may hold several
+            held = [min(number, 1) for number in held]
+        return min(sum(held), size)
 
     def _shrink(self, size: int, least: int) -> None:
         now = clock.monotonic()

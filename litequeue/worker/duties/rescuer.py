@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from litequeue.worker.duties import Duty
 
 if TYPE_CHECKING:
-    from litequeue.store.contract import Supervisor
+    from litequeue.store.contract import DeathLimit, Supervisor
 
 logger = logging.getLogger("litequeue.worker")
 
@@ -23,7 +23,12 @@ class Rescuer(Duty):
     name = "rescuer"
 
     def __init__(
-        self, store: Supervisor, lease: float, max_deaths: int, worker: int, spared: Callable[[], Collection[int]]
+        self,
+        store: Supervisor,
+        lease: float,
+        max_deaths: DeathLimit,
+        worker: int,
+        spared: Callable[[], Collection[int]],
     ) -> None:
         """`spared` are the children of `worker` that it buries itself."""
         super().__init__(INTERVAL)
