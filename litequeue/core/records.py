@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from litequeue.core.viewing import LogLine
 
 FULL: Final = "full"
 """Durability: a commit survives power loss when the call returns."""
@@ -220,6 +223,16 @@ class Graft(NamedTuple):
     """What hangs on this task by one of these edges (`core.ties`) is not to run."""
 
 
+class Log(Protocol):
+    """What an attempt logged, as far as that is to be kept."""
+
+    limit: int
+    """How many lines are kept of its task."""
+
+    def rest(self) -> Sequence[LogLine]:
+        """The lines that are still to be written when it has ended; the same at each call."""
+
+
 class Outcome(NamedTuple):
     """How one attempt ended.
 
@@ -237,6 +250,8 @@ class Outcome(NamedTuple):
     """When the finished row may be deleted; None: never."""
     rerun: Rerun | None = None
     graft: Graft | None = None
+    log: Log | None = None
+    """What it logged; None: that is not kept."""
 
 
 class Settled(NamedTuple):
@@ -303,6 +318,8 @@ class TaskRecord(NamedTuple):
     deaths: int
     worker: str | None
     """The node name of the worker that claimed it last."""
+    holder: int | None
+    """The number of the process that holds it, or held it last."""
     pid: int | None
     started_at: float | None
     finished_at: float | None
@@ -513,6 +530,8 @@ class NewProcess:
     queues: tuple[str, ...]
     info: Mapping[str, Any] = field(default_factory=dict)
     """What inspect shows: pool, concurrency, registered task names, version, …"""
+    events: bool = False
+    """Whether what it does is written into the journal; of a child, its supervisor's entry says so."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -531,6 +550,8 @@ class ProcessRecord:
     started_at: float
     heartbeat_at: float
     info: Mapping[str, Any]
+    events: bool
+    """Whether what it does is written into the journal."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import socket
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -38,6 +38,7 @@ from litequeue.core.records import (
     Ticket,
 )
 from litequeue.core.steering import Command, DeadFilter, Limits, NewCommand, Pause, Reply, Revived, Termination
+from litequeue.core.viewing import EventRange, EventRecord, FileRecord, Found, LogLine, Period, QueueRecord, TaskFilter
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,8 +53,16 @@ class StoreOptions:
     """Refuse a file, or a folder, that every user of the machine may write (pickle is accepted)."""
     failure_retention: float | None = 86400.0
     """Seconds to keep a task that the store itself ends (revoked, expired, lost with its worker); None: for ever."""
+    sent_events: bool = False
+    """Write an event into the journal for each task that is enqueued."""
+    event_retention: float | None = 3600.0
+    """Seconds for which events are kept in the journal; None: as long as `event_limit` allows."""
+    event_limit: int = 1_000_000
+    """How many events the journal keeps, about."""
     allow_network: bool = False
     """Open a file on a network file system all the same; its locks must work, and one host alone may use it."""
+    existing: bool = False
+    """Open only a queue that is there, with the schema of this version: make no file and no tables, migrate nothing."""
 
 
 class Pick(enum.Enum):
@@ -85,6 +94,9 @@ class Picker(Protocol):
 
 ONCE = 1
 ONCE_STARTED = 2
+
+DeathLimit = int | Callable[[str], int]
+"""How many processes may die of one task: a number, or what tells it for a task's name."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -235,6 +247,48 @@ class Viewer(Protocol):
     def started_by(self, worker: str, since: float, limit: int) -> dict[str, int]:
         """How many tasks of each name the node `worker` has started since; counted in the newest `limit` tasks."""
 
+    def find(self, which: TaskFilter, limit: int, before: int | None = None, scan: int = 20_000) -> Found:
+        """Up to `limit` tasks that `which` means, the newest first, those with a `seq` below `before`.
+
+        One call looks at some `scan` rows at most, so that it never takes long; the answer says where to go on.
+        """
+
+    def ids(self, beginning: str, limit: int) -> list[str]:
+        """Up to `limit` ids of tasks that begin so, in their order."""
+
+    def queues(self) -> list[QueueRecord]:
+        """The queues that have a task which has not ended, or failed, or that a worker serves, by name."""
+
+    def periods(self, since: float) -> list[Period]:
+        """What happened to the tasks of each queue, in periods that ended after `since`; oldest first."""
+
+    def place(self, task: TaskRecord, limit: int = 1000) -> int:
+        """How many ready tasks start before the ready one `task`, in its lane; at most `limit`."""
+
+    def running_with(self, key: str) -> list[str]:
+        """The ids of the tasks that run with the concurrency key `key`."""
+
+    def opens_at(self, name: str) -> float:
+        """When its rate limit lets the next task of `name` start; in the past: now."""
+
+    def logs(self, task_id: str) -> list[LogLine]:
+        """What is kept of what the task logged, oldest first."""
+
+    def file(self) -> FileRecord:
+        """The file itself."""
+
+    def damages(self, limit: int = 100) -> list[str]:
+        """Read the whole file and return what is wrong with it, a line each; none: it is sound."""
+
+    def event_range(self) -> EventRange:
+        """What the journal holds."""
+
+    def events(self, after: int, limit: int = 1000) -> list[EventRecord]:
+        """The events with numbers above `after`, oldest first; at most `limit`.
+
+        Where the first of them is not `after + 1`, those between are no longer kept.
+        """
+
     def changes(self) -> int:
         """A number to hand to `wait_for_change`; take it before reading."""
 
@@ -297,7 +351,9 @@ class Supervisor(Protocol):
     def terminations(self, worker: int) -> list[Termination]:
         """The tasks that processes of the worker `worker` run, and that are to be killed."""
 
-    def bury(self, process_id: int, reason: str, max_deaths: int, guilty: Collection[Ticket] | None = None) -> Rescued:
+    def bury(
+        self, process_id: int, reason: str, max_deaths: DeathLimit, guilty: Collection[Ticket] | None = None
+    ) -> Rescued:
         """Take back what a dead process held.
 
         At-least-once tasks are ready again and count one death; at `max_deaths` deaths, and for at-most-once tasks at
@@ -306,7 +362,7 @@ class Supervisor(Protocol):
         as by `deregister`.
         """
 
-    def rescue(self, lease: float, max_deaths: int, worker: int = 0, spared: Collection[int] = ()) -> Rescued:
+    def rescue(self, lease: float, max_deaths: DeathLimit, worker: int = 0, spared: Collection[int] = ()) -> Rescued:
         """Bury every registered process that is dead: known exactly on this host, and after `lease` seconds without a
         heartbeat for a process of another host or pid namespace. Never a live one.
 
@@ -319,6 +375,40 @@ class Supervisor(Protocol):
 
     def vacuum(self) -> bool:
         """Give some free pages of the file back to the disk where they are many; False: there was nothing to give."""
+
+    def shrink(self) -> None:
+        """Give every free page of the file back to the disk, some at a time, so that others go on in between.
+
+        A file that another program made is left alone.
+        """
+
+    def compact(self, force: bool = False) -> None:
+        """Write the file anew without its free pages; nobody else can write meanwhile.
+
+        StoreForeign: another program made the file, or keeps tables in it, and `force` was not given.
+        """
+
+    def backup(
+        self, path: str, progress: Callable[[int, int], object] | None = None, overwrite: bool = False
+    ) -> None:
+        """Copy the queue as it is at one instant to the new file `path`, while others go on.
+
+        `progress` is called with the pages that are left and all of them. The copy takes its name when it is whole and
+        on the disk. FileExistsError: there is something at `path`, and `overwrite` was not given. OSError: the file
+        cannot be made there.
+
+        In the copy, no process lives that is registered: what ran is taken back as after a crash.
+        """
+
+    def set_events(self, worker: int, on: bool) -> bool:
+        """Whether what the processes of the worker `worker` do is written into the journal, from their next
+        transaction on. False: it was so already."""
+
+    def publish(self, events: Sequence[tuple[str, Mapping[str, Any]]], worker: str | None = None) -> None:
+        """Write events of one's own into the journal: (type, fields) each."""
+
+    def keep_log(self, ticket: Ticket, lines: Sequence[LogLine], limit: int) -> None:
+        """Keep what a task logged, and of all that it logged the newest `limit` lines."""
 
     def busy(self, queues: Sequence[str], names: Collection[str]) -> bool:
         """Whether a row of `queues` is running, or ready or due for a worker that knows `names`."""

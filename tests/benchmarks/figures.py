@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from litequeue.core.records import FULL, NORMAL
-from tests.benchmarks import backlog, beat, canvases, ceiling, control, steering
+from tests.benchmarks import backlog, beat, canvases, ceiling, control, journal, steering
 from tests.benchmarks.machinery import (
     ROOT,
     check_success,
@@ -343,4 +343,5 @@ FIGURES: dict[str, Callable[[Sizes], list[Figure]]] = {
     "rates": steering.rates,
     "fairness": steering.fairness,
     "control": control.answers,
+    "events": journal.cost,
 }

@@ -63,6 +63,19 @@ RULES = {
         SELECT seq FROM litequeue_attempts AS a WHERE NOT EXISTS (
             SELECT 1 FROM litequeue_tasks AS t WHERE t.seq = a.seq AND a.attempt BETWEEN 0 AND t.attempt)
     """,
+    "a kept line belongs to a task": """
+        SELECT seq FROM litequeue_logs AS l WHERE NOT EXISTS (SELECT 1 FROM litequeue_tasks AS t WHERE t.seq = l.seq)
+    """,
+    "the journal has no gaps": """
+        SELECT number FROM (
+            SELECT number, size, lead(number) OVER (ORDER BY number) AS following FROM litequeue_events)
+        WHERE following <> number + size OR size < 1
+    """,
+    "the journal's rows hold as many events as they say": """
+        SELECT number FROM litequeue_events
+        WHERE size <> json_array_length(moves)
+            + (SELECT count(*) FROM json_each(moves) WHERE json_extract(value, '$[0]') = 'claimed')
+    """,
     "a child has a supervisor or had one": """
         SELECT id FROM litequeue_processes
         WHERE role NOT IN ('worker', 'child', 'control', 'beat') OR (role = 'child' AND parent IS NULL)

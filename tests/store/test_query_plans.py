@@ -47,6 +47,13 @@ FULL_SCANS = {
     "_ENTRIES": "asked for all entries",
     "_OWNED": "a row an entry, once for each start of an app",
     "_SCHEDULERS": "a row a process",
+    "_WITH_EVENTS": "a row a process; once for each change",
+    "_SERVED": "a row a process",
+    "_SET_EVENTS": "a row a process",
+    "_APPEND": "reads the newest row",
+    "_RANGE": "reads the oldest row and the newest",
+    "_TRIM": "reads the oldest rows, some hundred",
+    "_READY_LANES": "reads the index over ready rows, for people",
     "_MARK_APART": "looks at all tasks when an entry's runs are not to overlap any more",
 }
 SMALL = ("SCAN json_each", "SCAN CONSTANT ROW", "SCAN up", "SCAN down", "SCAN part", "SCAN (subquery")
@@ -71,6 +78,9 @@ INDEXES = {
     "_RUNNING_WITH": "litequeue_tasks_keyed",
     "_HAS_KEY": "litequeue_tasks_unique",
     "_NEXT_LANE": "litequeue_tasks_ready",
+    "_READY_LANES": "COVERING INDEX litequeue_tasks_ready",
+    "_BEFORE": "COVERING INDEX litequeue_tasks_ready",
+    "_WITH_KEY": "litequeue_tasks_keyed",
     "_FIRST": "litequeue_tasks_ready",
     "_UNFINISHED": "litequeue_tasks_unfinished_runs",
     "_NEXT_ENTRY_AT": "litequeue_schedules_due",
@@ -139,3 +149,17 @@ def test_the_package_has_no_other_sql() -> None:
         text = path.read_text(encoding="utf-8")
         assert "import apsw" not in text, path
         assert " litequeue_tasks" not in text, path
+
+
+@pytest.mark.parametrize(
+    ("state", "index"),
+    [
+        ("scheduled", "COVERING INDEX litequeue_tasks_scheduled"),
+        ("waiting", "COVERING INDEX litequeue_tasks_waiting"),
+        ("running", "INDEX litequeue_tasks_running"),
+        ("failed", "COVERING INDEX litequeue_tasks_failed"),
+    ],
+)
+def test_queues_are_counted_in_indexes(connection: apsw.Connection, state: str, index: str) -> None:
+    plan = [str(row[3]) for row in connection.execute("EXPLAIN QUERY PLAN " + SQLiteStore._IN_STATE[state])]
+    assert any(index in step for step in plan), plan

@@ -49,8 +49,9 @@ class Canvases(Releasing):
         moves = Moves()
         try:
             with self._database.write(self._durability_of(durability)) as connection:
-                self._insert_canvas(connection, canvas, clock.now(), moves)
-                slots = self._slots_for(connection, moves)
+                now = clock.now()
+                self._insert_canvas(connection, canvas, now, moves)
+                slots = self._close(connection, moves, now)
         except apsw.ConstraintError as error:
             raise self._duplicate(canvas.tasks, error, canvas.groups) from error
         self._wake(moves, slots)
@@ -70,7 +71,7 @@ class Canvases(Releasing):
                 self._tie(connection, task_id, row, canvas, errbacks)
                 if row[0] in state.TERMINAL:
                     self._attach_ended(connection, task_id, row, errbacks, now, moves)
-                slots = self._slots_for(connection, moves)
+                slots = self._close(connection, moves, now)
         except apsw.ConstraintError as error:
             raise self._duplicate(canvas.tasks, error, canvas.groups) from error
         self._wake(moves, slots)
@@ -124,7 +125,7 @@ class Canvases(Releasing):
                 rows += fetch(connection, self._REVOKE_OPEN, (error, now, self._prune_at(now), seq))
                 connection.execute(self._CANCEL_ROW, (signal, seq))
             revoked = self._follow_revoked(connection, rows, now, moves)
-            slots = self._slots_for(connection, moves)
+            slots = self._close(connection, moves, now)
             workers = self._control_ports(connection) if signal else ()
         self._wake(moves, slots)
         self._sender.send_all(workers)

@@ -168,7 +168,7 @@ class Claiming(Releasing):
         ((key, limit),) = fetch(connection, self._KEY, (seq,))
         return key, limit
 
-    def running_with(self, connection: apsw.Connection, key: str) -> int:
+    def count_running_with(self, connection: apsw.Connection, key: str) -> int:
         """How many rows with this concurrency key run."""
         count: int = connection.execute(self._RUNNING_WITH, (key,)).get
         return count
@@ -241,7 +241,7 @@ class _Choice:
             return None
         running = self._running.get(key)
         if running is None:
-            running = self._store.running_with(self._connection, key)
+            running = self._store.count_running_with(self._connection, key)
         if running >= limit:
             self._running[key] = running
             return parked_lane(key, row.queue, row.name)

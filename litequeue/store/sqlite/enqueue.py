@@ -62,7 +62,7 @@ class Enqueueing(Releasing):
         # Who is idle is read after the commit: a slot that went idle before it is seen here, and one that goes idle
         # after it has looked for rows once more, and seen these.
         try:
-            if len(tasks) == 1 and tasks[0].stamps is None and tasks[0].keys is None:
+            if len(tasks) == 1 and tasks[0].stamps is None and tasks[0].keys is None and not self._options.sent_events:
                 task = tasks[0]
                 bindings = (*task[:-1], now, first_state(task, now))
                 idle = self._database.write_one(durability, self._INSERT, bindings, self._IDLE_SLOTS)
@@ -74,6 +74,8 @@ class Enqueueing(Releasing):
                 if any(task.keys is not None and task.keys.unique_key is not None for task in tasks):
                     tasks, stand_in = self._unique(connection, tasks, now, moves)
                 self._insert(connection, tasks, now, moves)
+                if self._options.sent_events:
+                    self._append(connection, moves.all_moves(), now, None)
         except apsw.ConstraintError as error:
             raise self._duplicate(tasks, error) from error
         idle = []
@@ -168,7 +170,7 @@ class Enqueueing(Releasing):
                 for statement in (self._CANCEL_TASK, self._CANCEL_MEMBERS):
                     connection.execute(statement, (task_id, signal))
             revoked = self._follow_revoked(connection, rows, now, moves)
-            slots = self._slots_for(connection, moves)
+            slots = self._close(connection, moves, now)
             workers = self._control_ports(connection) if signal else ()
         self._wake(moves, slots)
         self._sender.send_all(workers)
@@ -218,6 +220,7 @@ class Enqueueing(Releasing):
     _PURGE_ENDED = "SELECT seq FROM litequeue_tasks WHERE id = ? AND queue IN (SELECT value FROM json_each(?))"
     _PURGE_ATTEMPTS = f"DELETE FROM litequeue_attempts WHERE seq IN (SELECT seq FROM litequeue_tasks WHERE {_OPEN_IN})"
     _PURGE_STAMPS = f"DELETE FROM litequeue_stamps WHERE seq IN (SELECT seq FROM litequeue_tasks WHERE {_OPEN_IN})"
+    _PURGE_LOGS = f"DELETE FROM litequeue_logs WHERE seq IN (SELECT seq FROM litequeue_tasks WHERE {_OPEN_IN})"
     _PURGE = f"DELETE FROM litequeue_tasks WHERE {_OPEN_IN}"
     _QUEUES = "SELECT json_group_array(DISTINCT queue) FROM litequeue_tasks"
 
@@ -234,10 +237,10 @@ class Enqueueing(Releasing):
                     revoked += self._follow_revoked(connection, rows, now, moves)
             gone = [row for task_id in (*revoked, *moves.ended) for row in self._ended_in(connection, task_id, chosen)]
             self._delete_rows(connection, gone)
-            for statement in (self._PURGE_ATTEMPTS, self._PURGE_STAMPS, self._PURGE):
+            for statement in (self._PURGE_ATTEMPTS, self._PURGE_STAMPS, self._PURGE_LOGS, self._PURGE):
                 connection.execute(statement, (chosen,))
             deleted = len(gone) + connection.changes()
-            slots = self._slots_for(connection, moves)
+            slots = self._close(connection, moves, now)
         self._wake(moves, slots)
         return deleted
 

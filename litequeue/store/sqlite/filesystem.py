@@ -18,8 +18,8 @@ NETWORK_TYPES = frozenset(
 _NO_SPACE = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 
 
-def prepare(path: str, *, private: bool, allow_network: bool) -> None:
-    """Check the folder, and make the file if there is none, readable by its owner alone.
+def prepare(path: str, *, private: bool, allow_network: bool, existing: bool = False) -> None:
+    """Check the folder, and make the file if there is none (unless `existing`), readable by its owner alone.
 
     Raises StoreMissing, StoreForeign, StoreReadOnly, SecurityError or OperationalError (network file system).
     """
@@ -38,6 +38,9 @@ def prepare(path: str, *, private: bool, allow_network: bool) -> None:
     if private:
         _refuse_world_writable(path, folder)
     _refuse_orphaned_log(path)
+    if existing:
+        refuse_missing(path)
+        return
     try:
         # 0600 from the first moment: SQLite gives -wal and -shm the same mode. O_EXCL also means that a file which
         # somebody has open is never opened and closed here, which would drop that process's locks.
@@ -69,6 +72,12 @@ def identity(path: str) -> tuple[int, int]:
 
 def network_type(folder: str) -> str | None:
     """The type of the file system when it is one that other hosts may share, else None."""
+    kind, shared = file_system_of(folder)
+    return kind if shared else None
+
+
+def file_system_of(folder: str) -> tuple[str, bool]:
+    """The type of the file system (empty: not known), and whether other hosts may share it."""
     best, kind = "", ""
     real = os.path.realpath(folder)
     for mount, file_system in _mounts():
@@ -76,8 +85,8 @@ def network_type(folder: str) -> str | None:
         if inside and len(mount) >= len(best):
             best, kind = mount, file_system
     if real.startswith("\\\\"):
-        return "UNC path"
-    return kind if kind in NETWORK_TYPES or kind.startswith("fuse.sshfs") or kind == "fuse.glusterfs" else None
+        return "UNC path", True
+    return kind, kind in NETWORK_TYPES or kind.startswith("fuse.sshfs") or kind == "fuse.glusterfs"
 
 
 def _mounts() -> list[tuple[str, str]]:
@@ -97,6 +106,15 @@ def _mounts() -> list[tuple[str, str]]:
 
 def _unescape(text: str) -> str:
     return text.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
+
+
+def refuse_missing(path: str) -> None:
+    """StoreMissing where there is no file at `path`."""
+    if not os.path.exists(path):
+        raise exceptions.StoreMissing(
+            f"{path}: there is no such file. The first call of a task, or a worker, makes it; or give the path of the"
+            " queue that is meant."
+        )
 
 
 def _refuse_orphaned_log(path: str) -> None:

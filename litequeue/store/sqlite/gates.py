@@ -39,6 +39,8 @@ class Gates(NamedTuple):
     """What those processes claim from whose queues were set at run time."""
     apart: frozenset[str]
     """Names whose rows are in lanes of their own: paused, or limited."""
+    events: frozenset[int]
+    """The processes whose moves are written into the journal."""
 
     def queues_of(self, holder: int, otherwise: tuple[str, ...]) -> tuple[str, ...]:
         """What the process `holder` claims from."""
@@ -62,6 +64,7 @@ class Gating(Engine):
     _ALL_LANES = "SELECT queue, name FROM litequeue_lanes"
     _PAUSED = "SELECT kind, name FROM litequeue_pauses"
     _QUEUES_OF = "SELECT id, queues FROM litequeue_processes WHERE queues_set"
+    _WITH_EVENTS = "SELECT id FROM litequeue_processes WHERE events"
 
     def _gates_of(self, connection: apsw.Connection) -> Gates:
         """The snapshot that is true in the transaction of `connection`."""
@@ -89,6 +92,7 @@ class Gating(Engine):
             },
             queues={holder: read_queues(queues) for holder, queues in fetch(connection, self._QUEUES_OF)},
             apart=paused_names | rates.keys(),
+            events=frozenset(number for (number,) in fetch(connection, self._WITH_EVENTS)),
         )
 
     _BUMP = "UPDATE litequeue_meta SET value = value + 1 WHERE key = 'gates'"

@@ -11,6 +11,7 @@ import apsw
 from litequeue import exceptions
 from litequeue.core import clock, state
 from litequeue.core.failure import encode_exception
+from litequeue.core.journal import RELEASED, move
 from litequeue.core.records import (
     ERROR,
     NORMAL,
@@ -29,6 +30,8 @@ from litequeue.core.ties import ERRBACK, ERRBACKS, KEYED, write_errbacks
 from litequeue.store.contract import Channel, Claimant
 from litequeue.store.sqlite.claiming import Claiming, NotDurable, Taken, earlier
 from litequeue.store.sqlite.engine import fetch
+from litequeue.store.sqlite.journal import claims, ends
+from litequeue.store.sqlite.logs import last_lines
 from litequeue.store.sqlite.release import Ended, Moves, first_state, kept_errbacks
 from litequeue.store.sqlite.wakeup import WorkChannel
 
@@ -68,7 +71,7 @@ class Lifecycle(Claiming):
         """
         if idle:
             next_at, found = self._look(claimant)
-            if not found:
+            if not found and not self._has_counts(clock.now()):
                 return Settled((), (), (), (), next_at)
         try:
             return self._settle_and_claim(claimant, (), limit, idle, NORMAL)
@@ -85,10 +88,15 @@ class Lifecycle(Claiming):
         moves = Moves()
         lost: tuple[Claimed, ...] = ()
         taken, next_at = _NOTHING, None
+        logs = last_lines(outcomes)
         with self._database.write(durability) as connection:
             now = clock.now()  # inside: whoever had to wait for the file starts its tasks now, and not before
+            told = claimant.holder in self._gates_of(connection).events
             if outcomes:
+                self._keep_lines(connection, claimant.holder, logs)
                 lost = self._end(connection, claimant, outcomes, now, moves)
+                if told:
+                    moves.journal += ends(outcomes, lost)
             if limit:
                 next_at = self._promote(connection, now, moves)
                 taken, opens_at = self._take(connection, claimant, limit, now, moves, durability)
@@ -101,6 +109,9 @@ class Lifecycle(Claiming):
                     moves.ready.pop(row.seq, None)
             elif idle:
                 connection.execute(self._MARK_IDLE, (-1, claimant.holder))
+            self._count_up(connection, outcomes, lost, taken.claimed, now)
+            if told:
+                self._append(connection, [*moves.all_moves(), *claims(taken.claimed)], now, claimant.worker)
             slots = self._slots_for(connection, moves)
         self._wake(moves, slots)
         return Settled(lost, tuple(taken.claimed), tuple(taken.expired), tuple(taken.aside), next_at)
@@ -424,13 +435,14 @@ class Lifecycle(Claiming):
             for seq, attempt in tickets:
                 for task_id, queue, ties, cancelled in fetch(connection, self._RELEASE, (seq, holder, attempt)):
                     released += 1
+                    moves.journal.append(move(RELEASED, task_id, attempt))
                     if cancelled:
                         self._revoke_row(connection, seq, now, moves)
                         continue
                     moves.ready[seq] = queue
                     if ties & KEYED:
                         moves.ready.update(self._unpark(connection, task_id))
-            slots = self._slots_for(connection, moves)
+            slots = self._close(connection, moves, now)
         self._wake(moves, slots)
         return released
 

@@ -16,7 +16,7 @@ import apsw
 from litequeue import exceptions
 from litequeue.store.sqlite.connection import MEMORY, Database
 
-VERSION: Final = 4
+VERSION: Final = 5
 """The version of `schema.sql`."""
 
 APPLICATION_ID: Final = 0x4C515545  # "LQUE": what `file` shows of a file that is only a queue
@@ -113,7 +113,35 @@ def _add_control(connection: apsw.Connection) -> None:
     """)
 
 
-STEPS: Final[Sequence[Step]] = (Step(2, _add_canvases), Step(3, _add_schedules), Step(4, _add_control))
+def _add_viewing(connection: apsw.Connection) -> None:
+    connection.execute("""
+        ALTER TABLE litequeue_processes ADD COLUMN events INTEGER NOT NULL DEFAULT 0;
+        DROP INDEX litequeue_tasks_scheduled;
+        CREATE INDEX litequeue_tasks_scheduled ON litequeue_tasks (run_at, queue) WHERE state = 'scheduled';
+        DROP INDEX litequeue_tasks_failed;
+        CREATE INDEX litequeue_tasks_failed ON litequeue_tasks (seq, queue) WHERE state = 'failed';
+        CREATE INDEX litequeue_tasks_waiting ON litequeue_tasks (queue) WHERE state = 'waiting';
+        CREATE TABLE litequeue_stats (
+            at INTEGER NOT NULL, queue TEXT NOT NULL, started INTEGER NOT NULL, succeeded INTEGER NOT NULL,
+            failed INTEGER NOT NULL, retried INTEGER NOT NULL, timed INTEGER NOT NULL, waited REAL NOT NULL,
+            PRIMARY KEY (at, queue)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE litequeue_events (
+            number INTEGER PRIMARY KEY, size INTEGER NOT NULL, at REAL NOT NULL, worker TEXT, moves TEXT NOT NULL
+        ) STRICT;
+        CREATE TABLE litequeue_logs (
+            seq INTEGER NOT NULL, number INTEGER NOT NULL, attempt INTEGER NOT NULL, at REAL NOT NULL,
+            level INTEGER NOT NULL, logger TEXT NOT NULL, message TEXT NOT NULL, PRIMARY KEY (seq, number)
+        ) STRICT, WITHOUT ROWID;
+    """)
+
+
+STEPS: Final[Sequence[Step]] = (
+    Step(2, _add_canvases),
+    Step(3, _add_schedules),
+    Step(4, _add_control),
+    Step(5, _add_viewing),
+)
 
 
 def schema() -> str:
@@ -126,10 +154,13 @@ def prepare(database: Database, connection: apsw.Connection) -> None:
     """Bring the file behind `connection` to VERSION.
 
     The file-wide settings of a new file are ours to choose. A file that another program made keeps its own, and only
-    gets our tables. Raises StoreTooNew, StoreForeign.
+    gets our tables. Raises StoreTooNew, StoreForeign, and StoreTooOld where nothing may be changed.
     """
-    if _read_version(database, connection) == VERSION:
+    version = read_version(database.path, connection)
+    if version == VERSION:
         return
+    if database.existing and not database.memory:
+        raise not_as_it_is(database.path, version)
     if database.path == MEMORY:
         _migrate(database, connection)
         return
@@ -139,6 +170,18 @@ def prepare(database: Database, connection: apsw.Connection) -> None:
         if _is_ours(connection):
             _choose_file_settings(connection)
         _migrate(database, connection)
+
+
+def not_as_it_is(path: str, version: int | None) -> exceptions.OperationalError:
+    """Why the file cannot be used without a change to it."""
+    if version is None:
+        return exceptions.StoreForeign(
+            f"{path} is not a queue of litequeue: it has none of its tables. Give the path of the queue that is meant."
+        )
+    return exceptions.StoreTooOld(
+        f"{path} has schema version {version}, this litequeue writes {VERSION}. Run `litequeue upgrade`; a worker of"
+        " this version does the same when it starts."
+    )
 
 
 def _is_ours(connection: apsw.Connection) -> bool:
@@ -163,7 +206,7 @@ def _migrate(database: Database, connection: apsw.Connection) -> None:
     connection.execute("PRAGMA synchronous=EXTRA")
     connection.execute("BEGIN IMMEDIATE")
     try:
-        version = _read_version(database, connection)
+        version = read_version(database.path, connection)
         if version is None:
             _refuse_clashing_tables(database, connection)
             connection.execute(schema())
@@ -180,7 +223,7 @@ def _migrate(database: Database, connection: apsw.Connection) -> None:
         raise
 
 
-def _read_version(database: Database, connection: apsw.Connection) -> int | None:
+def read_version(path: str, connection: apsw.Connection) -> int | None:
     """The schema version of the file, None when it has no queue; StoreTooNew when it is newer than VERSION."""
     try:
         version = connection.execute("SELECT value FROM litequeue_meta WHERE key = 'schema_version'").get
@@ -188,12 +231,12 @@ def _read_version(database: Database, connection: apsw.Connection) -> int | None
         return None
     if not isinstance(version, int):
         raise exceptions.StoreForeign(
-            f"{database.path}: its table litequeue_meta has no schema_version that is a number ({json.dumps(version)}),"
+            f"{path}: its table litequeue_meta has no schema_version that is a number ({json.dumps(version)}),"
             " so it is not a queue of litequeue. Give broker= another path."
         )
     if version > VERSION:
         raise exceptions.StoreTooNew(
-            f"{database.path} has schema version {version}, this litequeue knows {VERSION}. Upgrade litequeue; the file"
+            f"{path} has schema version {version}, this litequeue knows {VERSION}. Upgrade litequeue; the file"
             " was not touched."
         )
     return version

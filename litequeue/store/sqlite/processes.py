@@ -13,11 +13,12 @@ import apsw
 from litequeue import exceptions
 from litequeue.core import clock, process, state
 from litequeue.core.failure import encode_exception
+from litequeue.core.journal import ENDS, move
 from litequeue.core.keys import STATES
 from litequeue.core.records import NORMAL, Claimed, Identity, NewProcess, ProcessRecord, Rescued, Ticket
 from litequeue.core.steering import Termination
 from litequeue.core.ties import KEYED
-from litequeue.store.contract import ONCE, Channel
+from litequeue.store.contract import ONCE, Channel, DeathLimit
 from litequeue.store.sqlite.claiming import Claiming, earlier
 from litequeue.store.sqlite.engine import MOST_IDLE, fetch, read_queues
 from litequeue.store.sqlite.release import NEEDED, OPEN, REVOKE_SET, REVOKED_ROW, Ended, Moves
@@ -56,8 +57,11 @@ class Processes(Claiming):
 
     _REGISTER = """
         INSERT INTO litequeue_processes
-            (worker, role, parent, host, boot, namespace, pid, started, port, queues, started_at, heartbeat_at, info)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            (worker, role, parent, host, boot, namespace, pid, started, port, queues, started_at, heartbeat_at, info,
+             events)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,
+            coalesce((SELECT events FROM litequeue_processes WHERE id = ?3 AND ?2 = 'child'), ?14))
+        RETURNING id, events
     """
 
     def register(self, process: NewProcess, channel: Channel | None = None) -> int:
@@ -65,7 +69,8 @@ class Processes(Claiming):
         who, now = process.identity, clock.now()
         port = channel.port if isinstance(channel, WorkChannel) else None
         with self._database.write(NORMAL) as connection:
-            connection.execute(
+            ((number, events),) = fetch(
+                connection,
                 self._REGISTER,
                 (
                     process.worker,
@@ -81,9 +86,13 @@ class Processes(Claiming):
                     now,
                     now,
                     json.dumps(dict(process.info)),
+                    process.events,
                 ),
             )
-            return connection.last_insert_rowid()
+            if events:
+                self._gates_changed(connection)
+        registered: int = number
+        return registered
 
     _HEARTBEAT = "UPDATE litequeue_processes SET heartbeat_at = ? WHERE id = ?"
 
@@ -106,7 +115,9 @@ class Processes(Claiming):
         """Take a process out that ended in order."""
         return self._take_out(process_id, "its worker was stopped cold", max_deaths=None)
 
-    def bury(self, process_id: int, reason: str, max_deaths: int, guilty: Collection[Ticket] | None = None) -> Rescued:
+    def bury(
+        self, process_id: int, reason: str, max_deaths: DeathLimit, guilty: Collection[Ticket] | None = None
+    ) -> Rescued:
         """Take back what a dead process held."""
         return self._take_out(process_id, reason, max_deaths, guilty)
 
@@ -130,10 +141,10 @@ class Processes(Claiming):
             (seq, attempt, outcome, error, traceback, worker, started_at, finished_at)
         VALUES (?, ?, 'lost', ?, NULL, ?, ?, ?)
     """
-    _TAKE_OUT = "DELETE FROM litequeue_processes WHERE id = ?"
+    _TAKE_OUT = "DELETE FROM litequeue_processes WHERE id = ? RETURNING events"
 
     def _take_out(
-        self, process_id: int, reason: str, max_deaths: int | None, guilty: Collection[Ticket] | None = None
+        self, process_id: int, reason: str, max_deaths: DeathLimit | None, guilty: Collection[Ticket] | None = None
     ) -> Rescued:
         """Give back or end what the process held, and delete it. Without `max_deaths` no death is counted; with
         `guilty`, only those of these attempts."""
@@ -142,11 +153,14 @@ class Processes(Claiming):
         with self._database.write(self._durability) as connection:
             now = clock.now()
             for held in (_Held._make(row) for row in fetch(connection, self._HELD, (process_id,))):
-                counted = max_deaths if guilty is None or (held.seq, held.attempt) in guilty else None
-                became[self._give_up(connection, held, reason, counted, now, moves, ended)].append(held.id)
+                limit = max_deaths if guilty is None or (held.seq, held.attempt) in guilty else None
+                limit = limit(held.name) if callable(limit) else limit
+                became[self._give_up(connection, held, reason, limit, now, moves, ended)].append(held.id)
             self._follow(connection, ended, now, moves)
-            connection.execute(self._TAKE_OUT, (process_id,))
-            slots = self._slots_for(connection, moves)
+            self._write_counts(connection, now)
+            slots = self._close(connection, moves, now)
+            if connection.execute(self._TAKE_OUT, (process_id,)).get:
+                self._gates_changed(connection)
         self._wake(moves, slots)
         return Rescued(
             requeued=tuple(became[state.READY]),
@@ -185,6 +199,7 @@ class Processes(Claiming):
             connection.execute(self._END_LOST, (became, deaths, shown, why, now, prune_at, held.seq))
             moves.ports.update((held.reply_port,) if held.reply_port else ())
             ended.append(Ended(held.id, became, held.ties, held.group_id, held.id, prune_at))
+        moves.journal.append(move(ENDS[became], held.id, held.attempt))
         if died and became != state.REVOKED:
             connection.execute(self._KEEP_LOSS, (held.seq, held.attempt, error, held.worker, held.started_at, now))
         return became
@@ -203,7 +218,7 @@ class Processes(Claiming):
             rows = fetch(connection, self._TERMINATIONS, (worker,))
         return [Termination(Claimed._make(row[:-2]), *row[-2:]) for row in rows]
 
-    def rescue(self, lease: float, max_deaths: int, worker: int = 0, spared: Collection[int] = ()) -> Rescued:
+    def rescue(self, lease: float, max_deaths: DeathLimit, worker: int = 0, spared: Collection[int] = ()) -> Rescued:
         """Bury every registered process that is dead; never a live one, nor one that its supervisor sees to."""
         requeued: tuple[str, ...] = ()
         failed: tuple[str, ...] = ()
@@ -231,7 +246,7 @@ class Processes(Claiming):
 
     _PROCESSES = """
         SELECT id, worker, role, parent, host, boot, namespace, pid, started, port, queues, idle, started_at,
-               heartbeat_at, info
+               heartbeat_at, info, events
         FROM litequeue_processes ORDER BY id
     """
 
@@ -269,7 +284,9 @@ class Processes(Claiming):
             self._prune_groups(connection, now, limit)
             expired = fetch(connection, self._EXPIRED, (error, now, self._prune_at(now), limit))
             self._follow_revoked(connection, expired, now, moves)
-            slots = self._slots_for(connection, moves)
+            self._trim_journal(connection, now)
+            self._trim_stats(connection, now)
+            slots = self._close(connection, moves, now)
         self._wake(moves, slots)
         with suppress(exceptions.OperationalError):  # the commit stands; the next turn tries again
             self.vacuum()
@@ -392,7 +409,9 @@ def _read_info(text: str) -> dict[str, Any]:
 
 
 def _record(row: tuple[Any, ...]) -> ProcessRecord:
-    number, worker, role, parent, host, boot, namespace, pid, started, port, queues, idle, since, beat, info = row
+    number, worker, role, parent, host, boot, namespace, pid, started, port, queues, idle, since, beat, info, events = (
+        row
+    )
     return ProcessRecord(
         id=number,
         worker=worker,
@@ -405,4 +424,5 @@ def _record(row: tuple[Any, ...]) -> ProcessRecord:
         started_at=since,
         heartbeat_at=beat,
         info=_read_info(info),
+        events=bool(events),
     )

@@ -18,11 +18,15 @@ import apsw
 from litequeue.core import state
 from litequeue.core.failure import encode_chord_error, encode_exception
 from litequeue.core.ids import new_id
+from litequeue.core.journal import ENDS, Move, move
 from litequeue.core.records import ERROR, ROW_FIELDS, UPSTREAM, NewCanvas, NewGroup, NewTask
 from litequeue.core.ties import ERRBACK, ERRBACKS, KEYED, LEADS, MEMBER, QUEUED, read_errbacks
 from litequeue.exceptions import DuplicateTaskError, TaskRevokedError
 from litequeue.store.sqlite.engine import fetch
+from litequeue.store.sqlite.journal import sent
 from litequeue.store.sqlite.keys import Keying
+from litequeue.store.sqlite.logs import Logs
+from litequeue.store.sqlite.stats import Counting
 
 _COLUMNS: Final = ", ".join(ROW_FIELDS)
 _QUEUE: Final = ROW_FIELDS.index("queue") + 1
@@ -99,7 +103,7 @@ class Ended(NamedTuple):
 class Moves:
     """What a transaction has moved, for those who are to be woken after its commit."""
 
-    __slots__ = ("ended", "fresh", "ports", "ready")
+    __slots__ = ("ended", "fresh", "journal", "ports", "ready")
 
     def __init__(self) -> None:
         self.ready: dict[int, str] = {}
@@ -110,10 +114,16 @@ class Moves:
         """Where clients wait for tasks that have ended."""
         self.ended: dict[str, str] = {}
         """The tasks that ended because of others: their state by their id."""
+        self.journal: list[Move] = []
+        """What the journal is to say of it, if somebody wants to be told."""
 
     def queues(self) -> Counter[str]:
         """How many rows of each queue became ready."""
         return Counter(self.ready.values()) + self.fresh
+
+    def all_moves(self) -> list[Move]:
+        """What the journal is to say, with the tasks that ended because of others."""
+        return [*self.journal, *(move(ENDS[ended], task_id) for task_id, ended in self.ended.items())]
 
     def revoked(self) -> list[str]:
         """The ids of tasks that were revoked because of others."""
@@ -135,7 +145,7 @@ class _Count:
         self.transient = transient
 
 
-class Releasing(Keying):
+class Releasing(Keying, Counting, Logs):
     """What the rooms that end tasks, and those that write new ones, have in common."""
 
     # Writing new rows. A record is bound as it is, followed by now and the state. The lane of a new row is its queue.
@@ -170,6 +180,8 @@ class Releasing(Keying):
         stamped: list[NewTask] = []
         keyed: list[NewTask] = []
         connection.executemany(self._INSERT, _bound(tasks, now, moves.fresh, stamped, keyed))
+        if self._options.sent_events:
+            moves.journal += sent(tasks)
         if keyed:
             self._refuse_held(connection, keyed, now)
         self._check_stamps(connection, stamped, now, moves)
@@ -192,7 +204,7 @@ class Releasing(Keying):
 
     def _delete_rows(self, connection: apsw.Connection, rows: Sequence[tuple[int]]) -> None:
         """Delete rows, given as (seq,), with what belongs to them: the seq of a deleted row may be given again."""
-        for statement in (self._DELETE, self._DELETE_ATTEMPTS, self._DELETE_STAMPS):
+        for statement in (self._DELETE, self._DELETE_ATTEMPTS, self._DELETE_STAMPS, self._DELETE_LOGS):
             connection.executemany(statement, rows)
 
     # Following an end
@@ -405,6 +417,7 @@ class Releasing(Keying):
         rows = list(rows)
         prune_at = self._prune_at(now)
         moves.ports.update(port for _, _, _, port, _ in rows if port)
+        moves.journal += (move(ENDS[state.REVOKED], task_id) for task_id, _, _, _, _ in rows)
         self._follow(
             connection,
             [
@@ -431,6 +444,11 @@ class Releasing(Keying):
                 connection.execute(self._DROP_MEMBERS, (node_id,))
 
     # Waking, after the commit
+
+    def _close(self, connection: apsw.Connection, moves: Moves, now: float) -> list[tuple[int, int, str]]:
+        """What comes last in the transaction of somebody who is no slot: the journal; returns whom to wake after it."""
+        self._journal(connection, moves.all_moves(), now)
+        return self._slots_for(connection, moves)
 
     def _slots_for(self, connection: apsw.Connection, moves: Moves) -> list[tuple[int, int, str]]:
         """Who is idle, if there is something to wake them for."""

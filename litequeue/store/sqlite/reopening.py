@@ -15,6 +15,7 @@ from typing import Any, Final
 import apsw
 
 from litequeue.core import clock, state
+from litequeue.core.journal import REVIVED, move
 from litequeue.core.records import UPSTREAM, TaskRecord
 from litequeue.core.steering import DeadFilter, Revived
 from litequeue.core.ties import APART, BODY, ERRBACK, QUEUE
@@ -136,6 +137,7 @@ class Reopening(Unending):
         """Run the next few of `wanted` again, in one transaction."""
         now, moves = clock.now(), Moves()
         ids = list(islice(wanted.left, _SLICE))
+        before = len(wanted.ready)
         with self._database.write(self._durability) as connection:
             plain: list[EndedRow] = []
             tied = dict.fromkeys(ids)
@@ -148,7 +150,8 @@ class Reopening(Unending):
             for task_id in tied:
                 if task_id in wanted.left:
                     self._retry_canvas(connection, task_id, wanted, now, moves)
-            slots = self._slots_for(connection, moves)
+            moves.journal += (move(REVIVED, task_id) for task_id in wanted.ready[before:])
+            slots = self._close(connection, moves, now)
         self._wake(moves, slots)
 
     # One canvas

@@ -18,6 +18,7 @@ from litequeue.core.records import ROW_FIELDS, Entry, Fired, Firing, NewEntry, S
 from litequeue.core.state import WAITING
 from litequeue.core.ties import APART, LEADS, QUEUE, QUEUED
 from litequeue.store.sqlite.engine import fetch
+from litequeue.store.sqlite.journal import sent
 from litequeue.store.sqlite.release import Moves, Releasing, first_state
 
 SCHEDULER: Final = "beat"
@@ -181,7 +182,10 @@ class Schedules(Releasing):
             )
             self._check_stamps(connection, [task for task in runs if task.stamps is not None], now, moves)
             connection.executemany(self._MOVE_ON, map(_moved, fired, outcomes))
-            slots = self._slots_for(connection, moves)
+            if self._options.sent_events:
+                written = {task_id for fired_ids in (outcome.ids for outcome in outcomes) for task_id in fired_ids}
+                moves.journal += sent(task for task in runs if task.id in written)
+            slots = self._close(connection, moves, now)
         self._wake(moves, slots)
         return outcomes
 

@@ -85,7 +85,7 @@ CREATE TABLE litequeue_tasks (
 -- claim: the next row of a lane
 CREATE INDEX litequeue_tasks_ready ON litequeue_tasks (lane, priority DESC, seq) WHERE state = 'ready';
 -- claim: what is due
-CREATE INDEX litequeue_tasks_scheduled ON litequeue_tasks (run_at) WHERE state = 'scheduled';
+CREATE INDEX litequeue_tasks_scheduled ON litequeue_tasks (run_at, queue) WHERE state = 'scheduled';
 -- bury: what a process holds
 CREATE INDEX litequeue_tasks_running ON litequeue_tasks (holder) WHERE state = 'running';
 -- prune: what expired before it started
@@ -111,8 +111,10 @@ CREATE INDEX litequeue_tasks_keyed ON litequeue_tasks (concurrency_key)
     WHERE concurrency_key IS NOT NULL AND state = 'running';
 -- enqueue: a unique key is held once; one that its row does not hold any more is taken from it by the next that wants it
 CREATE UNIQUE INDEX litequeue_tasks_unique ON litequeue_tasks (unique_key) WHERE unique_key IS NOT NULL;
--- dead letters
-CREATE INDEX litequeue_tasks_failed ON litequeue_tasks (seq) WHERE state = 'failed';
+-- dead letters; how many a queue has
+CREATE INDEX litequeue_tasks_failed ON litequeue_tasks (seq, queue) WHERE state = 'failed';
+-- how many of a queue wait for other tasks
+CREATE INDEX litequeue_tasks_waiting ON litequeue_tasks (queue) WHERE state = 'waiting';
 
 -- Groups count their members that have not ended; when none is left, what waits for the group is released.
 CREATE TABLE litequeue_groups (
@@ -264,5 +266,42 @@ CREATE TABLE litequeue_processes (
     idle         INTEGER NOT NULL DEFAULT 0,     -- slots that wait for work
     started_at   REAL    NOT NULL,
     heartbeat_at REAL    NOT NULL,
-    info         TEXT    NOT NULL                -- JSON object
+    info         TEXT    NOT NULL,               -- JSON object
+    events       INTEGER NOT NULL DEFAULT 0      -- 1: what it and its children do is written into the journal
 ) STRICT;
+
+-- What happened to the tasks of each queue, in periods of ten seconds; an hour is kept. About: what a process has counted
+-- in the last half second before it was killed is not in it.
+CREATE TABLE litequeue_stats (
+    at        INTEGER NOT NULL,                  -- when the period began
+    queue     TEXT    NOT NULL,
+    started   INTEGER NOT NULL,
+    succeeded INTEGER NOT NULL,
+    failed    INTEGER NOT NULL,
+    retried   INTEGER NOT NULL,
+    timed     INTEGER NOT NULL,                  -- of those that started, how many are in `waited`
+    waited    REAL    NOT NULL,                  -- the seconds from when they could start to when they did
+    PRIMARY KEY (at, queue)
+) STRICT, WITHOUT ROWID;
+
+-- The journal: one row for all events of a transaction. The numbers of its events are number, number + 1, ..., so they
+-- have no gaps and are in the order of the commits. The newest row is never pruned: no number is given twice.
+CREATE TABLE litequeue_events (
+    number INTEGER PRIMARY KEY,                  -- of its first event
+    size   INTEGER NOT NULL,                     -- how many events it has
+    at     REAL    NOT NULL,
+    worker TEXT,
+    moves  TEXT    NOT NULL                      -- JSON array; core.journal has its form
+) STRICT;
+
+-- What tasks logged, where that is kept: the newest lines of each.
+CREATE TABLE litequeue_logs (
+    seq     INTEGER NOT NULL,
+    number  INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    at      REAL    NOT NULL,
+    level   INTEGER NOT NULL,
+    logger  TEXT    NOT NULL,
+    message TEXT    NOT NULL,
+    PRIMARY KEY (seq, number)
+) STRICT, WITHOUT ROWID;

@@ -10,12 +10,12 @@ import apsw
 
 from litequeue.core.records import NewTask
 from litequeue.store.sqlite.engine import fetch
-from litequeue.store.sqlite.gates import Gating
+from litequeue.store.sqlite.journal import Journaling
 
 _MOST_REVOKED: Final = 10_000  # revoked stamps that are kept; the oldest are dropped
 
 
-class Stamping(Gating):
+class Stamping(Journaling):
     """Writing stamps, and finding rows by them."""
 
     _KEEP_STAMP = """
