@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from litequeue.core import clock, state
+from litequeue.core.journal import ENDS
 from litequeue.core.records import Claimed, Encoded, Graft, Keys, NewGroup, NewTask, Outcome, Rerun
 from litequeue.core.steering import DeadFilter
 from litequeue.core.ties import ERRBACK, ERRBACKS, KEYED, LINK, MEMBER, THEN, write_errbacks
@@ -29,6 +31,10 @@ from tests.store.conftest import Driver, Hand, Takes, become, canvas, fail, new_
 EXAMPLES = int(os.environ.get("LITEQUEUE_MODEL_EXAMPLES", "100"))
 """How many random lives are tried."""
 MAX_DEATHS = 3
+TOLD = {f"task-{kind}": stands for stands, kind in ENDS.items() if stands in state.TERMINAL} | {
+    "task-started": "running"
+}
+"""What events tell of a row's state."""
 
 NOTES = """
     CREATE TEMP TABLE moves (seq INTEGER, id TEXT, old TEXT, new TEXT);
@@ -181,7 +187,13 @@ class CanvasMachine(RuleBasedStateMachine):
             return list(connection.execute(statement, bindings).fetchall())
 
     def register(self) -> None:
-        self.hands.append(self.driver.hand(picker=Takes({"add", "once"}, once={"once"})))
+        self.hands.append(self._hand())
+
+    def _hand(self) -> Hand:
+        """A process whose moves are told."""
+        hand = self.driver.hand(picker=Takes({"add", "once"}, once={"once"}))
+        assert self.driver.store.set_events(hand.claimant.holder, True)
+        return hand
 
     def _plan(self, *shapes: Shape, after: NewTask | None = None) -> Planned:
         planned = Planned(self.driver)
@@ -398,7 +410,7 @@ class CanvasMachine(RuleBasedStateMachine):
         else:
             self.driver.store.deregister(gone.claimant.holder)
         self.claims = [pair for pair in self.claims if pair[0] is not gone]
-        self.hands[hand] = self.driver.hand(picker=Takes({"add", "once"}, once={"once"}))
+        self.hands[hand] = self._hand()
 
     @precondition(lambda self: self.claims)
     @rule(data=st.data())
@@ -441,11 +453,20 @@ class CanvasMachine(RuleBasedStateMachine):
                 self.driver.store.prune(100)
             self.every_rule_holds()
         assert self._sql("SELECT id, state FROM litequeue_tasks WHERE finished_at IS NULL") == []
+        self._check_journal()
         assert self._sql("SELECT id FROM litequeue_groups WHERE remaining <> 0") == []
         while self.driver.store.prune(1000):
             pass
         self.driver.store.prune(1000)
         assert self._sql("SELECT id, prune_at FROM litequeue_tasks WHERE prune_at IS NOT NULL") == []
+
+    def _check_journal(self) -> None:
+        """Every start and every end was told once, and nothing else."""
+        told = [
+            (event.task_id, TOLD[event.kind]) for event in self.driver.store.events(0, 1_000_000) if event.kind in TOLD
+        ]
+        moved = self._sql("SELECT id, new FROM moves WHERE new NOT IN ('waiting', 'scheduled', 'ready')")
+        assert Counter(told) == Counter(moved)
 
 
 TestCanvasMachine = CanvasMachine.TestCase

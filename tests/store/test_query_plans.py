@@ -42,6 +42,7 @@ FULL_SCANS = {
     "_FREE": "a row a process",
     "_PURGE_TIED": "purge looks at all that is open",
     "_PURGE_STAMPS": "purge looks at all that is open",
+    "_PURGE_LOGS": "purge looks at all lines that are kept",
     "_ANY_REVOKED_STAMP": "reads one row",
     "_DROP_OLD_STAMPS": "a row a revoked stamp",
     "_ENTRIES": "asked for all entries",
