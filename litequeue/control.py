@@ -43,6 +43,8 @@ LOOK: Final = 0.1
 OTHER_HOST_SILENCE: Final = 90.0
 """Seconds without a sign of life after which a worker that cannot be looked at counts as dead."""
 
+ALIVE, HUNG, DEAD = "alive", "hung", "dead"
+
 Answer = dict[str, Any]
 """`{node name: what it says}`."""
 Nodes = str | Sequence[str] | None
@@ -194,11 +196,11 @@ class Control(DeadLetters, Pausing):
         return self.broadcast("heartbeat", destination=destination, **kwargs)
 
     def enable_events(self, destination: Nodes = None, **kwargs: Any) -> Any:
-        """Accepted from Celery: the file has all that events say, always."""
+        """Have workers write events into the journal, from their next transaction on, until they are started anew."""
         return self.broadcast("enable_events", destination=destination, **kwargs)
 
     def disable_events(self, destination: Nodes = None, **kwargs: Any) -> Any:
-        """Accepted from Celery, as `enable_events`."""
+        """Have workers write no events any more."""
         return self.broadcast("disable_events", destination=destination, **kwargs)
 
     # Tasks
@@ -408,10 +410,44 @@ class Inspect:
     registered_tasks = registered
 
     def ping(self, destination: Nodes = None) -> Any:
-        """Which workers are there: `{node: {"ok": "pong"}}`."""
+        """Which workers answer: `{node: {"ok": "pong"}}`. `liveness` tells the others apart: hung, or dead."""
         if destination:
             self.destination = destination
         return self._request("ping")
+
+    def liveness(self) -> dict[str, str]:
+        """Of each worker that is registered, and meant, whether it is `alive` (it answers), `hung` or `dead`.
+
+        `hung`: its process is there, but gives no answer within the timeout. `dead`: its process is gone. A worker
+        that carries out no commands (`worker_enable_remote_control`) is hung when it has not renewed its entry in the
+        file for `worker_lease` seconds.
+        """
+        wanted = _Wanted(self.destination, self.pattern, self.matcher)
+        store, control = self.app.store, self.app.control
+        records = [record for record in store.processes() if record.role == "worker" and wanted.matches(record.worker)]
+        obeying = {record.id for record in control._nodes(wanted, in_person=True)}
+        answers = control.broadcast(
+            "ping",
+            destination=self.destination,
+            pattern=self.pattern,
+            matcher=self.matcher,
+            timeout=self.timeout,
+            reply=True,
+        )
+        pongs = {node for answer in answers or () for node in answer}
+        lease = self.app.conf.worker_lease
+        found: dict[str, str] = {}
+        for record in records:
+            silent = clock.now() - record.heartbeat_at > lease
+            if not _lives(record):
+                lives = DEAD
+            elif record.id in obeying:
+                lives = ALIVE if record.worker in pongs else HUNG
+            else:
+                lives = HUNG if silent else ALIVE
+            if found.get(record.worker) != ALIVE:  # of several of one name, one that lives counts
+                found[record.worker] = lives
+        return found
 
     def stats(self) -> Any:
         """Pool, process and file of each worker, and how many tasks it has started."""

@@ -10,6 +10,7 @@
     │   ├── StoreMissing                the folder does not exist, or the path cannot be opened
     │   ├── StoreForeign                not SQLite, or another program's tables
     │   ├── StoreTooNew                 written by a newer litequeue
+    │   ├── StoreTooOld                 written by an older one, and not to be changed now
     │   └── StoreLost                   this process cannot use the file any more
     │       ├── StoreCorrupt            SQLite found damaged pages
     │       ├── StoreMoved              the file was moved, replaced or deleted while open
@@ -74,6 +75,10 @@ class DuplicateTaskNameWarning(LiteQueueWarning):
     """Two functions were declared as tasks under one name; the first is used."""
 
 
+class LostEvents(LiteQueueWarning):
+    """A receiver of events asks for some that are no longer kept; make `event_retention` or `event_limit` larger."""
+
+
 class NotConfigured(LiteQueueWarning):
     """The app has no configuration module."""
 
@@ -123,6 +128,10 @@ class StoreForeign(OperationalError):
 
 class StoreTooNew(OperationalError):
     """The file was written by a newer litequeue."""
+
+
+class StoreTooOld(OperationalError):
+    """The file was written by an older litequeue, and what was asked may not change it."""
 
 
 class StoreLost(OperationalError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
@@ -464,6 +464,33 @@ class Task(Declared):
         encoded = self.app.result_codec.encode(meta, what="meta")
         fence = request.__dict__.get("fence") if running else None
         self.app.store.update_state(task_id, state or "PENDING", encoded, fence)
+
+    def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
+        """Show that `done` of `total` is done: the state PROGRESS, with these three as its meta, and
+        `AsyncResult.progress`.
+
+        At most some ten a second are written: the first, the one in which `done` reaches `total`, and of the others
+        those that come a tenth of a second after the last that was. Checks its arguments and does nothing more where
+        the task was called as a function, or is run in place. TypeError: no number; ValueError: below zero, or NaN.
+        """
+        from litequeue.calling.progressing import progress
+
+        progress(self, done, total, message)
+
+    def track(self, iterable: Iterable[Any], total: float | None = None, message: str | None = None) -> Iterator[Any]:
+        """The items of `iterable`, with a report of `progress` after each; `total` None: its length, if it has one."""
+        from litequeue.calling.progressing import track
+
+        return track(self, iterable, total, message)
+
+    def send_event(self, type_: str, retry: bool = True, retry_policy: Any = None, **fields: Any) -> None:
+        """Write an event of one's own into the journal, as from the worker that runs this task, with the task's id.
+
+        Whether the worker writes events itself does not matter. EncodeError: JSON cannot say a field.
+        """
+        request = self.request
+        with self.app.events.default_dispatcher(hostname=request.hostname) as dispatcher:
+            dispatcher.send(type_, uuid=request.id, **fields)
 
     def is_cancelled(self) -> bool:
         """Whether somebody revoked, or aborted, this task while it runs, so that it may as well stop.

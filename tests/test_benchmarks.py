@@ -14,7 +14,7 @@ FIGURES = [
     *("enqueue", "bulk", "drain", "latency", "work", "waiting", "idle", "start", "memory"),
     *("canvas", "send", "members", "large"),
     *("beat", "instants"),
-    *("deadlines", "deaths", "rates", "fairness", "control", "events"),
+    *("deadlines", "deaths", "rates", "fairness", "control", "events", "looking"),
 ]
 
 

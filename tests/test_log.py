@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
 import os
 import pickle
+import re
 import subprocess
 import sys
 import textwrap
@@ -48,12 +50,13 @@ def state_of(logger: logging.Logger) -> tuple[list[logging.Handler], int, bool]:
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
     """Handlers, levels and standard streams are put back after each test."""
-    names = ("", "litequeue", "litequeue.task", "litequeue.redirected", "py.warnings")
+    names = ("", "litequeue", "litequeue.task", "litequeue.redirected", "litequeue.worker", "py.warnings")
     before = {name: state_of(logging.getLogger(name)) for name in names}
     streams, done = (sys.stdout, sys.stderr), log._is_set_up
     yield
     sys.stdout, sys.stderr = streams
     log._is_set_up = done
+    log._ours.clear()
     logging.captureWarnings(False)
     nodenames.set_process_number(None)
     for name, (handlers, level, propagate) in before.items():
@@ -284,6 +287,120 @@ def test_receivers_may_change_the_loggers_after_the_set_up() -> None:
         signals.after_setup_logger.disconnect(receiver)
         signals.after_setup_task_logger.disconnect(receiver)
     assert seen == ["root False", "litequeue.task True"]
+
+
+# JSON
+
+
+def json_lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_a_line_of_json_says_everything_of_a_record() -> None:
+    stream = set_up(loglevel="info", as_json=True, hostname="w1@box", colorize=True)
+    logging.getLogger("proj_d").info("one\n%s", "two æ")
+    with running():
+        log.get_task_logger("proj_e").warning("three")
+        logging.getLogger("proj_d").info("four")
+    first, second, third = json_lines(stream)
+    assert list(first) == ["time", "level", "logger", "message", "process", "thread", "node"]
+    assert first["level"] == "INFO" and first["logger"] == "proj_d" and first["message"] == "one\ntwo æ"
+    assert first["process"] == os.getpid() and first["thread"] == "MainThread" and first["node"] == "w1@box"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", first["time"])
+    assert [(line["task_name"], line["task_id"]) for line in (second, third)] == [("proj.add", "id-1")] * 2
+    assert stream.getvalue().isascii()
+
+
+def test_what_the_caller_adds_stands_in_the_json_as_well() -> None:
+    class Odd:
+        def __repr__(self) -> str:
+            return "<odd>"
+
+    class Mute:
+        def __repr__(self) -> str:
+            raise RuntimeError
+
+    circle: list[Any] = []
+    circle.append(circle)
+    stream = set_up(loglevel="info", as_json=True)
+    values = {
+        "order": 7,
+        "tags": ["a", {"b": None}],
+        "odd": Odd(),
+        "inside": [Odd()],
+        "nan": float("nan"),
+        "mute": Mute(),
+    }
+    logging.getLogger("proj_d").info("x", extra={**values, "keys": {(1, 2): 3}, "circle": circle, "time": "mine"})
+    (line,) = json_lines(stream)
+    assert line["order"] == 7 and line["tags"] == ["a", {"b": None}] and line["odd"] == "<odd>"
+    assert line["inside"] == ["<odd>"] and line["nan"] == "nan" and line["keys"] == "{(1, 2): 3}"
+    assert line["mute"] == "<Mute: repr() raised RuntimeError>" and line["circle"] == "[[...]]"
+    assert line["extra_time"] == "mine" and line["time"] != "mine"
+
+
+def test_an_exception_is_text_in_the_json() -> None:
+    stream = set_up(loglevel="info", as_json=True)
+    try:
+        raise ValueError("no")
+    except ValueError:
+        logging.getLogger("proj_d").exception("failed", stack_info=True)
+    logging.getLogger("proj_d").info("%d apples", "no")
+    logging.getLogger("proj_d").error("without one", exc_info=True)
+    failed, apples, without = json_lines(stream)
+    assert failed["exception"].startswith("Traceback") and failed["exception"].endswith("ValueError: no")
+    assert "test_an_exception_is_text" in failed["stack"]
+    assert apples["message"].startswith("<Unrepresentable '%d apples'")
+    assert without["exception"] == "NoneType: None"
+
+
+def test_a_task_without_an_id_has_none_in_the_json() -> None:
+    stream = set_up(loglevel="info", as_json=True)
+    with running(id=None):
+        log.get_task_logger("proj_e").info("x")
+    (line,) = json_lines(stream)
+    assert line["task_name"] == "proj.add" and "task_id" not in line
+
+
+def test_the_setting_log_json() -> None:
+    options = log.log_options(Settings({"log_json": True, "worker_redirect_stdouts": False}))
+    stream = set_up(loglevel="info", **options)
+    logging.getLogger("proj_d").info("x")
+    assert json_lines(stream)[0]["message"] == "x"
+
+
+# Letting more through than is written
+
+
+def test_more_is_made_and_no_more_is_written() -> None:
+    chatty = logging.getLogger("proj_f.chatty")
+    chatty.setLevel(logging.DEBUG)
+    stream = set_up(format="%(message)s", task_format="%(message)s")
+    log.let_through(logging.INFO)
+    log.let_through(logging.INFO)
+    quiet, task = logging.getLogger("proj_d"), log.get_task_logger("proj_e")
+    for logger in (quiet, task, chatty):
+        assert logger.isEnabledFor(logging.INFO)
+        logger.info("info of %s", logger.name)
+        logger.warning("warning of %s", logger.name)
+    chatty.debug("its own level")
+    assert stream.getvalue().splitlines() == [
+        "warning of proj_d",
+        "warning of proj_e",
+        "info of proj_f.chatty",
+        "warning of proj_f.chatty",
+        "its own level",
+    ]
+    assert not quiet.isEnabledFor(logging.DEBUG) and not log.worker_logger.isEnabledFor(logging.INFO)
+
+
+def test_nothing_more_is_made_where_enough_is_or_the_program_decides() -> None:
+    set_up(loglevel="info")
+    log.let_through(logging.WARNING)
+    assert logging.getLogger().level == logging.INFO
+    log._ours.clear()
+    log.let_through(logging.DEBUG)
+    assert logging.getLogger().level == logging.INFO
 
 
 # What tasks print

@@ -15,6 +15,7 @@ from litequeue import signals
 from litequeue.app import current as local
 from litequeue.app import declaring
 from litequeue.app.builtins import BUILTIN, add_builtins
+from litequeue.app.monitoring import Monitored
 from litequeue.app.periodic import Periodic
 from litequeue.app.registry import TaskRegistry, gen_task_name
 from litequeue.calling.sending import send
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 __all__ = ("LiteQueue",)
 
 
-class LiteQueue(Periodic):
+class LiteQueue(Periodic, Monitored):
     """A queue in one SQLite file, and the tasks that are sent to it and run from it.
 
         app = LiteQueue("proj", broker="app.db")
@@ -493,12 +494,15 @@ class LiteQueue(Periodic):
     @property
     def store(self) -> Store:
         """The queue in its file, opened when first needed."""
+        return self._open_file().store(self)
+
+    def _open_file(self) -> OpenFile:
         if self._file is None:
             from litequeue.app.wiring import OpenFile
 
             with self.mutex:
                 self._file = self._file or OpenFile()
-        return self._file.store(self)
+        return self._file
 
     def close(self) -> None:
         """Close the file, and leave the apps that shared tasks belong to. The next use opens the file again."""

@@ -34,7 +34,7 @@ FROM_CELERY = frozenset(
         "ready_callback",
         "statedb",
     }
-    | {"scheduler", "schedule_filename", "without_gossip", "without_heartbeat", "without_mingle", "task_events"}
+    | {"scheduler", "schedule_filename", "without_gossip", "without_heartbeat", "without_mingle"}
 )
 """Options of Celery's worker that change nothing here."""
 
@@ -133,6 +133,7 @@ def worker_options(
     time_limit: float | None = None,
     soft_time_limit: float | None = None,
     pool_start_method: str | None = None,
+    task_events: bool | None = None,
     **ignored: Any,
 ) -> WorkerOptions:
     """The options of `litequeue worker`, filled up from the settings; those in FROM_CELERY change nothing.
@@ -172,6 +173,7 @@ def worker_options(
         proc_alive_timeout=conf.worker_proc_alive_timeout,
         remote_control=conf.worker_enable_remote_control,
         rate_limited=not conf.worker_disable_rate_limits,
+        send_events=bool(conf.worker_send_task_events if task_events is None else task_events),
         log=log_options(conf),
     )
 

@@ -238,6 +238,7 @@ def task_by_name(name: str, module: str | None) -> Task:
 
 def runtime(app: LiteQueue, eager: bool = False) -> Runtime:
     """What a worker runs the tasks of `app` with; with `eager`, the file is not opened."""
+    from litequeue.utils.log import mlevel
     from litequeue.worker.runtime import Runtime
 
     success_retention, failure_retention = app.conf.retention()
@@ -250,6 +251,7 @@ def runtime(app: LiteQueue, eager: bool = False) -> Runtime:
         success_retention=success_retention,
         failure_retention=failure_retention,
         max_deaths=app.conf.max_worker_deaths,
+        task_log_level=mlevel(app.conf.task_log_level),
         timezone=app.timezone,
         make_beat=functools.partial(_make_beat, app),
     )

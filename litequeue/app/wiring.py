@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from litequeue.app.broker import broker_path, results_disabled
 from litequeue.calling.options import OPTIONS
+from litequeue.config.settings import as_seconds
 from litequeue.core.payload import Codec
 from litequeue.core.routing import Router, declared_queues, prepare_routes
 from litequeue.core.zones import zone
@@ -63,6 +64,11 @@ class OpenFile:
         self._opened_as: tuple[str, StoreOptions] | None = None
         self._revision = -1
         self._store: Store | None = None
+        self._existing = False
+
+    def expect(self) -> None:
+        """Open only a queue that is there already, as it is; a file that is open stays open as it was opened."""
+        self._existing = self._existing or self._store is None
 
     def store(self, app: LiteQueue) -> Store:
         """The store that the settings of `app` name."""
@@ -70,7 +76,7 @@ class OpenFile:
             return self._store
         # Asked before the lock is taken: what is asked may take the app's own lock, or read the configuration.
         derived = app.derived
-        url, options = app.conf.broker_url, _options(app.conf, derived)
+        url, options = app.conf.broker_url, _options(app.conf, derived, self._existing)
         with self._lock:
             wanted = (self._path(url), options)
             if self._store is None or self._opened_as != wanted:
@@ -91,11 +97,28 @@ class OpenFile:
             self._store.close()
 
 
-def _options(conf: Settings, derived: Derived) -> StoreOptions:
+def existing_store(app: LiteQueue) -> Store:
+    """The store of `app`, for who only looks: a file that is there and holds a queue of this version, as it is.
+
+    Holds for `app.store` from then on, unless the file was open before. StoreMissing, StoreForeign, StoreTooOld,
+    StoreTooNew.
+    """
+    file = app._open_file()
+    file.expect()
+    store = file.store(app)
+    store.changes()
+    return store
+
+
+def _options(conf: Settings, derived: Derived, existing: bool) -> StoreOptions:
     return StoreOptions(
         durability=conf.durability,
         busy_budget=conf.busy_timeout,
         private="pickle" in derived.codec.accept or "pickle" in derived.result_codec.accept,
         failure_retention=conf.retention()[1],
+        sent_events=bool(conf.task_send_sent_event),
+        event_retention=as_seconds(conf.event_retention),
+        event_limit=conf.event_limit,
         allow_network=conf.allow_network_file_system,
+        existing=existing,
     )

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from litequeue.cli.celery_options import refused
+from litequeue.cli.detach import Background, daemon_options
 from litequeue.cli.invocation import Invocation
-from litequeue.cli.options import LOG_LEVEL, SECONDS, Option, SectionedHelp
+from litequeue.cli.options import LOG_LEVEL, SECONDS, Option, SectionedHelp, log_options
 from litequeue.exceptions import LiteQueueCommandException
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _WARM = ("SIGTERM", "SIGINT", "SIGBREAK")
 
 
-@click.command(cls=SectionedHelp, params=refused())
+@click.command(cls=SectionedHelp)
 @click.option(
     "-n", "--hostname", cls=Option, metavar="NODE", help="Its node name, as in beat1@%h; default: celerybeat@%h."
 )
@@ -34,6 +34,13 @@ _WARM = ("SIGTERM", "SIGINT", "SIGBREAK")
     help="DEBUG, INFO, WARNING, ERROR, CRITICAL or a number.",
 )
 @click.option("-f", "--logfile", cls=Option, metavar="FILE", help="Log there instead of to stderr.")
+@click.option(
+    "--log-json/--no-log-json",
+    "log_json",
+    cls=Option,
+    default=None,
+    help="Make each line of the log a JSON object (the setting log_json).",
+)
 @click.option("--pidfile", cls=Option, metavar="FILE", help="Write the pid there; refuse if a live process holds it.")
 @click.option(
     "-S", "--scheduler", cls=Option, metavar="CLASS", help="The scheduler class, instead of that of beat_scheduler."
@@ -50,6 +57,7 @@ _WARM = ("SIGTERM", "SIGINT", "SIGBREAK")
     metavar="FILE",
     help="Accepted from Celery: the schedule is in the queue's file.",
 )
+@daemon_options
 @click.pass_obj
 def beat(call: Invocation, /, **given: Any) -> int:
     """Fire the entries of the schedule until told to stop; it runs no tasks.
@@ -58,11 +66,23 @@ def beat(call: Invocation, /, **given: Any) -> int:
 
     Example: litequeue -A proj beat -l INFO
     """
+    from litequeue import signals
+    from litequeue.cli import detach
+
+    node = _node(given["hostname"])
+    background = detach.asked_for(call, given, node)
+    if isinstance(background, int):
+        return background
+    with background.telling(signals.beat_init):
+        return _run(call, given, node, background)
+
+
+def _run(call: Invocation, given: dict[str, Any], node: str, background: Background) -> int:
+    """Carry the command line out in this process; returns the exit code."""
     from litequeue.app.loading import AppLoader
     from litequeue.cli.pidfile import held_pidfile
 
     app = call.load_app(with_tasks=True)
-    node = _node(given["hostname"])
     with held_pidfile(_filled("--pidfile", given["pidfile"], node)):
         streams = sys.stdout, sys.stderr
         try:
@@ -73,6 +93,7 @@ def beat(call: Invocation, /, **given: Any) -> int:
             if not call.quiet:
                 click.echo(f" litequeue beat  {node}\n\n  file     {app.store.path}\n", file=streams[0])
                 streams[0].flush()
+            background.let_go(_filled("--logfile", given["logfile"], node))
             return _serve(service)
         finally:
             sys.stdout, sys.stderr = streams
@@ -97,9 +118,7 @@ def _serve(service: Service) -> int:
 def _set_up_logging(app: Any, call: Invocation, given: dict[str, Any], node: str) -> None:
     from litequeue.utils import log
 
-    options = log.log_options(app.conf)
-    if call.color is not None:
-        options["colorize"] = call.color
+    options = log_options(log.log_options(app.conf), call.color, given["log_json"])
     log.setup(given["loglevel"], given["logfile"], hostname=node, **options)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from litequeue.cli.invocation import Invocation
+from litequeue.cli.invocation import Invocation, json_option
 from litequeue.cli.options import COMMA_SEPARATED, SECONDS, Option, SectionedHelp, joined
 from litequeue.exceptions import LiteQueueCommandException
 
@@ -64,11 +64,11 @@ class ControlHelp(SectionedHelp):
         formatter.write_paragraph()
         formatter.indent()
         formatter.write_text(info.help)
+        formatter.dedent()
+        self.format_options(ctx, formatter)
         if name in EXAMPLES:
             formatter.write_paragraph()
             formatter.write_text(f"Example: litequeue -A proj control {EXAMPLES[name]}")
-        formatter.dedent()
-        self.format_options(ctx, formatter)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The commands, those of the app among them where it can be imported."""
@@ -76,8 +76,9 @@ class ControlHelp(SectionedHelp):
             with formatter.section(title):
                 formatter.write_dl(rows)
         formatter.write_paragraph()
+        formatter.write_text("litequeue control COMMAND --help has an example of each.")
+        formatter.write_paragraph()
         formatter.write_text("Example: litequeue -A proj control pool_grow 2 -d celery@halcyon")
-        formatter.write_text("litequeue control COMMAND --help has one for each.")
 
 
 def _list_commands(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
@@ -108,7 +109,7 @@ def _list_commands(ctx: click.Context, _param: click.Parameter, value: bool) -> 
 @click.option(
     "-t", "--timeout", type=SECONDS, cls=Option, metavar="SECONDS", help="How long to wait for answers. Default: 1."
 )
-@click.option("-j", "--json", "as_json", is_flag=True, cls=Option, help="Print JSON.")
+@json_option
 @click.option(
     "--list",
     is_flag=True,
@@ -126,7 +127,6 @@ def control(
     destination: tuple[str, ...],
     pattern: str | None,
     timeout: float | None,
-    as_json: bool,
 ) -> int:
     """Have running workers carry out COMMAND, and show what they answer.
 
@@ -151,14 +151,14 @@ def control(
     except ValueError as error:  # an argument of a command that needs no worker
         raise click.UsageError(str(error)) from error
     if not answers and not info.in_file:
-        raise LiteQueueCommandException(_nobody(app, nodes), exit_code=EXIT_UNAVAILABLE)
-    if as_json:
+        raise LiteQueueCommandException(nobody(app, nodes), exit_code=EXIT_UNAVAILABLE)
+    if call.as_json:
         click.echo(json.dumps(answers, default=str))
     elif not answers:
-        call.echo("Done. No worker is running that could say so." if nodes is None else f"Done. {_nobody(app, nodes)}")
-    for answer in [] if as_json else answers:
+        call.echo("Done. No worker is running that could say so." if nodes is None else f"Done. {nobody(app, nodes)}")
+    for answer in [] if call.as_json else answers:
         click.echo(show(answer))
-    return 1 if any(_is_error(value) for answer in answers for value in answer.values()) else 0
+    return 1 if any(is_error(value) for answer in answers for value in answer.values()) else 0
 
 
 def _load(call: Invocation) -> Any:
@@ -170,7 +170,8 @@ def _load(call: Invocation) -> Any:
     return app
 
 
-def _nobody(app: Any, nodes: str | None) -> str:
+def nobody(app: Any, nodes: str | None) -> str:
+    """The sentence that no worker answered, of those that `nodes` means (None: of all)."""
     running = sorted({record.worker for record in app.store.processes() if record.role == "worker"})
     there = f"there are: {', '.join(running)}" if running else "none is registered"
     if nodes is None:
@@ -250,7 +251,8 @@ def _converted(name: str, convert: Callable[[str], Any] | None, text: str, usage
 # Answers
 
 
-def _is_error(answer: Any) -> bool:
+def is_error(answer: Any) -> bool:
+    """Whether a worker answered that it could not be done."""
     return isinstance(answer, Mapping) and "error" in answer
 
 

@@ -10,8 +10,9 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from litequeue.cli.invocation import Invocation
-from litequeue.cli.options import COMMA_SEPARATED, POSITIVE, AnyParamType, joined
+from litequeue.cli.completing import dead_ids, queues, task_names
+from litequeue.cli.invocation import Invocation, json_option
+from litequeue.cli.options import COMMA_SEPARATED, POSITIVE, AnyParamType, SuggestingGroup, joined
 from litequeue.cli.schedule import DURATION, MOMENT
 from litequeue.exceptions import LiteQueueCommandException
 
@@ -30,9 +31,12 @@ class Instant(AnyParamType):
     ) -> datetime | timedelta | None:
         """The datetime, naive where the text has no distance to UTC; the timedelta of a duration."""
         text = str(value).strip()
-        if text[-1:].lower() in ("s", "m", "h", "d"):
-            return timedelta(seconds=DURATION.convert(text, param, ctx))
-        return MOMENT.convert(text, param, ctx)
+        try:
+            if text[-1:].lower() in ("s", "m", "h", "d"):
+                return timedelta(seconds=DURATION.convert(text, param, ctx))
+            return MOMENT.convert(text, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value!r} is no time; write '2030-01-31 09:00', or how long ago: 30m, 2h, 1d", param, ctx)
 
 
 INSTANT = Instant()
@@ -46,12 +50,20 @@ _FILTERS: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
             "multiple": True,
             "callback": joined,
             "metavar": "A,B",
+            "shell_complete": task_names,
             "help": "Tasks of these names.",
         },
     ),
     (
         ("-Q", "--queue", "queues"),
-        {"type": COMMA_SEPARATED, "multiple": True, "callback": joined, "metavar": "A,B", "help": "Of these queues."},
+        {
+            "type": COMMA_SEPARATED,
+            "multiple": True,
+            "callback": joined,
+            "metavar": "A,B",
+            "shell_complete": queues,
+            "help": "Of these queues.",
+        },
     ),
     (("--since",), {"type": INSTANT, "help": "Ended since then: '2030-01-31 09:00', or 2h: two hours ago."}),
     (("--before",), {"type": INSTANT, "help": "Ended before then."}),
@@ -73,15 +85,14 @@ def _filters(function: _Function) -> _Function:
     return function
 
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-ids = click.argument("ids", nargs=-1, metavar="[ID]...")
+ids = click.argument("ids", nargs=-1, metavar="[ID]...", shell_complete=dead_ids)
 
 
-@click.group(cls=click.Group, no_args_is_help=False, invoke_without_command=True)
+@click.group(cls=SuggestingGroup, no_args_is_help=False, invoke_without_command=True)
 @_filters
-@as_json
+@json_option
 @click.pass_context
-def dead(ctx: click.Context, /, as_json: bool, **given: Any) -> int | None:
+def dead(ctx: click.Context, /, **given: Any) -> int | None:
     """List the tasks that failed, the newest call first; with a command, more.
 
     A task that did not run because another failed is not listed: it comes back with that one.
@@ -96,7 +107,7 @@ def dead(ctx: click.Context, /, as_json: bool, **given: Any) -> int | None:
     limit = given["limit"] or _SHOWN
     with _told():
         letters = app.control.dead(**_which(given, limit=limit + 1))
-    if as_json:
+    if call.as_json:
         click.echo(json.dumps([letter.as_dict() for letter in letters[:limit]], indent=2))
     elif letters:
         click.echo(_table(letters[:limit], app.timezone))
@@ -108,25 +119,26 @@ def dead(ctx: click.Context, /, as_json: bool, **given: Any) -> int | None:
 
 
 @dead.command()
-@click.argument("task_id", metavar="ID")
-@as_json
+@click.argument("task_id", metavar="ID", shell_complete=dead_ids)
+@json_option
 @click.pass_obj
-def show(call: Invocation, task_id: str, as_json: bool) -> int:
+def show(call: Invocation, task_id: str) -> int:
     """Show everything about the task ID: its call, and each attempt with its error and traceback.
 
     Example: litequeue -A proj dead show 01890a5d-ac96-774b-bcce-b302099a8057
     """
-    from litequeue.cli.dead_text import as_dict, page
+    from litequeue.inspect.page import page as read
+    from litequeue.inspect.rendering import page as render
+    from litequeue.inspect.text import look_of_stdout
 
     app = call.load_app()
-    record = app.store.task(task_id)
-    if record is None:
+    found = read(app, task_id)
+    if found is None:
         raise LiteQueueCommandException(f"{app.store.path} has no task {task_id}")
-    attempts = app.store.attempts(task_id)
-    if as_json:
-        click.echo(json.dumps(as_dict(app, record, attempts), indent=2, default=repr))
+    if call.as_json:
+        call.print_json(found.as_dict())
     else:
-        click.echo(page(app, record, attempts))
+        click.echo(render(found, look_of_stdout(call.color, app.timezone)))
     return 0
 
 
@@ -134,9 +146,9 @@ def show(call: Invocation, task_id: str, as_json: bool) -> int:
 @ids
 @_filters
 @click.option("--all", "everything", is_flag=True, help="All that failed.")
-@as_json
+@json_option
 @click.pass_obj
-def retry(call: Invocation, /, ids: tuple[str, ...], everything: bool, as_json: bool, **given: Any) -> int:
+def retry(call: Invocation, /, ids: tuple[str, ...], everything: bool, **given: Any) -> int:
     """Run dead letters again: those of the IDs, or those that the options name.
 
     What did not run because of them waits for them again. The exit code is 1 when one of them cannot be run again.
@@ -146,7 +158,7 @@ def retry(call: Invocation, /, ids: tuple[str, ...], everything: bool, as_json: 
     app = call.load_app()
     with _told():
         revived = app.control.retry(ids or None, all=everything, **_which(given))
-    if as_json:
+    if call.as_json:
         click.echo(json.dumps({"ready": list(revived.ready), "refused": dict(revived.refused)}, indent=2))
     else:
         call.echo(f"Retried {_tasks(len(revived.ready))}." if revived.ready else "Nothing was retried.")
@@ -160,11 +172,9 @@ def retry(call: Invocation, /, ids: tuple[str, ...], everything: bool, as_json: 
 @_filters
 @click.option("--all", "everything", is_flag=True, help="All that failed.")
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
-@as_json
+@json_option
 @click.pass_obj
-def discard(
-    call: Invocation, /, ids: tuple[str, ...], everything: bool, force: bool, as_json: bool, **given: Any
-) -> int:
+def discard(call: Invocation, /, ids: tuple[str, ...], everything: bool, force: bool, **given: Any) -> int:
     """Delete dead letters, with their history: those of the IDs, or those that the options name.
 
     Asks where it is more than one. The exit code is 1 when the answer is no, or one of the IDs is no dead letter.
@@ -178,12 +188,12 @@ def discard(
         found = [letter.id for letter in app.control.dead(ids or None, **which)]
         if len(found) > 1 and not force:
             question = f"This deletes {_tasks(len(found))} of {app.store.path}, with all that is known of them. Go on?"
-            if not click.confirm(question, err=as_json):
+            if not click.confirm(question, err=call.as_json):
                 return 1
         # Those that were asked about: others may have come since.
         count = app.control.discard(found, states=which.get("states") or ("FAILURE", "REVOKED")) if found else 0
     missing = [task_id for task_id in dict.fromkeys(ids) if task_id not in found]
-    if as_json:
+    if call.as_json:
         click.echo(json.dumps({"discarded": count, "missing": missing}, indent=2))
     else:
         call.echo(f"Discarded {_tasks(count)}." if count else "Nothing was discarded.")

@@ -6,16 +6,19 @@ import click
 
 
 @click.command()
-@click.argument("command", required=False)
+@click.argument("command", nargs=-1, metavar="[COMMAND]...")
 @click.pass_context
-def help(ctx: click.Context, command: str | None) -> int:
-    """Show the help of COMMAND, or of litequeue: `litequeue help worker`."""
-    program = ctx.find_root()
-    if command is None:
-        click.echo(program.get_help())
-        return 0
-    assert isinstance(program.command, click.Group), "litequeue has commands"
-    _, found, _ = program.command.resolve_command(program, [command])
-    assert found is not None, "resolve_command raises for an unknown one"
-    click.echo(found.get_help(click.Context(found, info_name=command, parent=program)))
+def help(ctx: click.Context, command: tuple[str, ...]) -> int:
+    """Show the help of COMMAND, or of litequeue.
+
+    Example: litequeue help schedule add
+    """
+    inner = ctx.find_root()
+    for name in command:
+        if not isinstance(inner.command, click.Group):
+            raise click.UsageError(f"{inner.info_name} has no commands", ctx)
+        _, found, _ = inner.command.resolve_command(inner, [name])
+        assert found is not None, "resolve_command raises for an unknown one"
+        inner = click.Context(found, info_name=name, parent=inner)
+    click.echo(inner.get_help())
     return 0

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 import click
 
 from litequeue.cli.options import Option
 from litequeue.exceptions import LiteQueueCommandException
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 @dataclass(slots=True)
@@ -29,6 +31,8 @@ class Invocation:
     workdir: str | None = None
     no_color: bool = False
     quiet: bool = False
+    as_json: bool = False
+    """Whether the answer is to be JSON on stdout, and nothing else."""
     notes: list[str] = field(default_factory=list)
     """What the command told the user on the way, each once."""
 
@@ -43,6 +47,12 @@ class Invocation:
         """Text on stdout, unless `--quiet`."""
         if not self.quiet:
             click.echo(text, nl=nl)
+
+    def print_json(self, value: Any) -> None:
+        """`value` as JSON on stdout; what JSON cannot say is text."""
+        import json
+
+        click.echo(json.dumps(value, indent=2, default=str))
 
     @property
     def color(self) -> bool | None:
@@ -67,22 +77,32 @@ class Invocation:
             if value is not None:
                 os.environ[name] = value
 
-    def load_app(self, *, with_tasks: bool = False) -> Any:
+    def load_app(self, *, with_tasks: bool = False, creates: bool = False) -> Any:
         """The app that a program gave us, or that of `-A`, with the global options applied.
 
-        Without `-A` a file is enough for what needs no tasks. LiteQueueCommandException: there is no app, or it cannot
-        be imported.
+        Without `-A` a file is enough for what needs no tasks; it must be there, unless the command `creates` it.
+        LiteQueueCommandException: there is no app, or it cannot be imported; there is no such file.
         """
         self.enter_workdir()
         self.set_environment()
         if self.app is None:
-            self.app = self._find_app(with_tasks)
+            self.app = self._find_app(with_tasks, creates)
         if self.config is not None:
             with _told(f"--config {self.config}"):
                 self.app.config_from_object(self.config, force=True)
         return self.app
 
-    def _find_app(self, with_tasks: bool) -> Any:
+    def load_tasks(self, *, with_tasks: bool = False, creates: bool = False) -> Any:
+        """`load_app`, and import the modules with tasks that a worker of the app imports."""
+        app = self.load_app(with_tasks=with_tasks, creates=creates)
+        from litequeue.app.loading import import_default_modules
+
+        with _told("the app's tasks" if self.app_spec is None else f"-A {self.app_spec}"):
+            import_default_modules(app)
+            app.finalize()
+        return app
+
+    def _find_app(self, with_tasks: bool, creates: bool) -> Any:
         if self.app_spec is not None:
             with _told(f"-A {self.app_spec}"):
                 from litequeue.app.loading import find_app
@@ -96,7 +116,19 @@ class Invocation:
             )
         from litequeue import LiteQueue
 
-        return LiteQueue("litequeue.cli", set_as_current=False)
+        app = LiteQueue("litequeue.cli", set_as_current=False)
+        if not creates:
+            _check_there(app)
+        return app
+
+
+def _check_there(app: Any) -> None:
+    """LiteQueueCommandException: there is no such file. A slip in its name is not to leave an empty queue behind."""
+    from litequeue.app.broker import MEMORY, broker_path
+
+    path = broker_path(app.conf.broker_url)
+    if path != MEMORY and not os.path.exists(path):
+        raise LiteQueueCommandException(f"there is no file {path}; write the name of a queue's file after -b")
 
 
 @contextmanager
@@ -136,6 +168,14 @@ def _place(exc: BaseException) -> str | None:
     return found
 
 
+_JSON_FLAGS = ("-j", "--json", "as_json")
+
+
+def json_option(function: _Function) -> _Function:
+    """`--json` on a command whose help is to show it; `Invocation.as_json` has it, as for every command."""
+    return click.option(*_JSON_FLAGS, cls=Option, **_of_all({"is_flag": True, "help": "Print JSON."}))(function)
+
+
 def global_options(*, hidden: bool = False) -> list[click.Option]:
     """Fresh options for everything that holds for every command; `hidden` for the copies that each command takes."""
     names: list[tuple[tuple[str, ...], Mapping[str, Any]]] = [
@@ -143,7 +183,14 @@ def global_options(*, hidden: bool = False) -> list[click.Option]:
             ("-A", "--app", "app_spec"),
             {"metavar": "APP", "envvar": "LITEQUEUE_APP", "help": "The app: module, package or module:attribute."},
         ),
-        (("-b", "--broker", "broker"), {"metavar": "FILE", "help": "The queue's file (path or sqlite:/// URL)."}),
+        (
+            ("-b", "--broker", "broker"),
+            {
+                "metavar": "FILE",
+                "help": "The queue's file (path or sqlite:/// URL).",
+                "shell_complete": lambda _ctx, _param, text: _paths("file", text),
+            },
+        ),
         (("--result-backend", "result_backend"), {"metavar": "FILE", "help": "Where results are kept."}),
         (
             ("--config", "config"),
@@ -151,10 +198,17 @@ def global_options(*, hidden: bool = False) -> list[click.Option]:
         ),
         (
             ("--workdir", "workdir"),
-            {"metavar": "FOLDER", "envvar": "LITEQUEUE_WORKDIR", "help": "Go into this folder first."},
+            {
+                "metavar": "FOLDER",
+                "envvar": "LITEQUEUE_WORKDIR",
+                "help": "Go into this folder first.",
+                "shell_complete": lambda _ctx, _param, text: _paths("dir", text),
+            },
         ),
         (("-C", "--no-color", "no_color"), {"is_flag": True, "help": "No colour."}),
         (("-q", "--quiet", "quiet"), {"is_flag": True, "help": "Print no banner and no notes."}),
+        (_JSON_FLAGS, {"is_flag": True, "help": "Print JSON."}),
+        (("--version", "version"), {"is_flag": True, "callback": _print_version, "help": "Print the version."}),
         (("--loader", "loader"), {"hidden": True, "metavar": "CLASS", "help": "Accepted from Celery."}),
         (("--skip-checks", "skip_checks"), {"hidden": True, "is_flag": True, "help": "Accepted from Celery."}),
     ]
@@ -162,19 +216,39 @@ def global_options(*, hidden: bool = False) -> list[click.Option]:
 
 
 def _global_option(flags: tuple[str, ...], attrs: Mapping[str, Any], hidden: bool) -> click.Option:
-    settings = {**attrs, "section": "Global options", "expose_value": False, "callback": _keep, "is_eager": True}
-    settings["allow_from_autoenv"] = False
+    settings = _of_all({"section": "Global options", **attrs})
     if hidden:
         # The copy on a command speaks only when it is written there; the environment has spoken for the group.
         settings |= {"hidden": True, "envvar": None}
     return Option(flags, **settings)
 
 
+def _of_all(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    return {"expose_value": False, "callback": _keep, "is_eager": True, "allow_from_autoenv": False, **attrs}
+
+
+def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from litequeue import __version__
+
+        click.echo(__version__)
+        ctx.exit()
+
+
+def _paths(kind: str, text: str) -> Any:
+    """Have the shell complete `text` as a path."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(text, type=kind)]
+
+
 def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
-    """Write a global option that was given into the Invocation."""
-    if not value or ctx.resilient_parsing:
+    """Write a global option that was given into the Invocation; completion asks for them too."""
+    if not value:
         return
     invocation = ctx.ensure_object(Invocation)
+    if ctx.resilient_parsing and param.name in ("loader", "skip_checks"):
+        return
     if param.name == "loader":
         invocation.note("--loader is ignored: litequeue has one way to load an app")
     elif param.name != "skip_checks":

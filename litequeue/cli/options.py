@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -90,6 +91,12 @@ def joined(_ctx: click.Context, _param: click.Parameter, values: tuple[tuple[str
     return tuple(dict.fromkeys(name for names in values for name in names))
 
 
+def log_options(settings: Mapping[str, Any], color: bool | None, as_json: bool | None) -> dict[str, Any]:
+    """What the settings say of the log (`utils.log.log_options`), and the command line before them."""
+    given = {"colorize": color, "as_json": as_json}
+    return {**settings, **{name: value for name, value in given.items() if value is not None}}
+
+
 class Option(click.Option):
     """An option that stands in the section `section` of the help."""
 
@@ -111,3 +118,31 @@ class SectionedHelp(click.Command):
         for title, records in sections.items():
             with formatter.section(title):
                 formatter.write_dl(records)
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The one of `names` that `name` may have been meant to be."""
+    import difflib
+
+    near = difflib.get_close_matches(name, list(names), n=1)
+    return near[0] if near else None
+
+
+class SuggestingGroup(SectionedHelp, click.Group):
+    """A command of commands: an unknown one is an error that suggests the nearest."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that `args` call."""
+        name, names = args[0], self.list_commands(ctx)
+        if name not in names and not name.startswith("-") and not ctx.resilient_parsing:
+            near = nearest(name, names)
+            hint = f"did you mean {near!r}?" if near else f"there are: {', '.join(names)}."
+            raise click.UsageError(f"no command {name!r}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Options by section, then the commands."""
+        SectionedHelp.format_options(self, ctx, formatter)
+        self.format_commands(ctx, formatter)

@@ -10,8 +10,9 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from litequeue.cli.invocation import Invocation
-from litequeue.cli.options import POSITIVE, AnyParamType, Option, SectionedHelp
+from litequeue.cli.completing import queues
+from litequeue.cli.invocation import Invocation, json_option
+from litequeue.cli.options import POSITIVE, AnyParamType, Option, SectionedHelp, SuggestingGroup
 from litequeue.exceptions import LiteQueueCommandException
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -83,8 +84,6 @@ def _options(*declared: tuple[tuple[str, ...], dict[str, Any]]) -> Callable[[_Fu
     return add
 
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
 when_options = _options(
     (
         ("--cron",),
@@ -127,7 +126,10 @@ entry_options = _options(
         ("--kwargs",),
         {"section": "The call", "type": Json(dict, "'{\"x\": 1}'"), "metavar": "JSON", "help": "Keyword arguments."},
     ),
-    (("-Q", "--queue"), {"section": "The call", "metavar": "NAME", "help": "The queue."}),
+    (
+        ("-Q", "--queue"),
+        {"section": "The call", "metavar": "NAME", "shell_complete": queues, "help": "The queue."},
+    ),
     (
         ("--priority",),
         {"section": "The call", "type": click.IntRange(0, 255), "metavar": "N", "help": "0 to 255, higher first."},
@@ -143,7 +145,7 @@ entry_options = _options(
 )
 
 
-@click.group(cls=click.Group, no_args_is_help=False, invoke_without_command=True)
+@click.group(cls=SuggestingGroup, no_args_is_help=False, invoke_without_command=True)
 @click.pass_context
 def schedule(ctx: click.Context) -> None:
     """Show and change the entries of the schedule.
@@ -157,9 +159,9 @@ def schedule(ctx: click.Context) -> None:
 
 
 @schedule.command("list")
-@as_json
+@json_option
 @click.pass_obj
-def list_entries(call: Invocation, as_json: bool) -> int:
+def list_entries(call: Invocation) -> int:
     """Show every entry, a line each.
 
     Example: litequeue -b queue.db schedule list --json
@@ -167,8 +169,8 @@ def list_entries(call: Invocation, as_json: bool) -> int:
     from litequeue.cli.schedule_text import table
 
     entries = call.load_app().schedules.list()
-    if as_json:
-        _print_json([entry.as_dict() for entry in entries])
+    if call.as_json:
+        call.print_json([entry.as_dict() for entry in entries])
     else:
         click.echo(table(entries) if entries else "The schedule has no entries.")
     return 0
@@ -176,14 +178,14 @@ def list_entries(call: Invocation, as_json: bool) -> int:
 
 @schedule.command()
 @click.argument("name")
-@as_json
+@json_option
 @click.pass_obj
-def show(call: Invocation, name: str, as_json: bool) -> int:
+def show(call: Invocation, name: str) -> int:
     """Show everything about the entry NAME.
 
     Example: litequeue -A proj schedule show nightly
     """
-    _print(call.load_app().schedules.get(name), as_json)
+    _print(call, call.load_app().schedules.get(name))
     return 0
 
 
@@ -193,9 +195,9 @@ def show(call: Invocation, name: str, as_json: bool) -> int:
 @when_options
 @entry_options
 @click.option("--disabled", is_flag=True, help="Add it, and do not fire it before it is enabled.")
-@as_json
+@json_option
 @click.pass_obj
-def add(call: Invocation, /, name: str, task: str, disabled: bool, as_json: bool, **given: Any) -> int:
+def add(call: Invocation, /, name: str, task: str, disabled: bool, **given: Any) -> int:
     """Add the entry NAME, which enqueues TASK.
 
     With -A the task must be one of the app's, unless --queue says where it is known; without -A any name will do.
@@ -207,7 +209,7 @@ def add(call: Invocation, /, name: str, task: str, disabled: bool, as_json: bool
     options = _call_options(given)
     with _told():
         entry = app.schedules.add(name, task, rule, options=options, enabled=not disabled, **_given(given))
-    _print(entry, as_json)
+    _print(call, entry)
     return 0
 
 
@@ -216,9 +218,9 @@ def add(call: Invocation, /, name: str, task: str, disabled: bool, as_json: bool
 @click.option("--task", help="Another task.")
 @when_options
 @entry_options
-@as_json
+@json_option
 @click.pass_obj
-def update(call: Invocation, /, name: str, task: str | None, as_json: bool, **given: Any) -> int:
+def update(call: Invocation, /, name: str, task: str | None, **given: Any) -> int:
     """Change the entry NAME; what is not given stays.
 
     A new --task, or any option of the call but --args and --kwargs, makes the call anew.
@@ -233,16 +235,16 @@ def update(call: Invocation, /, name: str, task: str | None, as_json: bool, **gi
         raise LiteQueueCommandException("nothing to change; give at least one option", exit_code=2)
     with _told():
         entry = app.schedules.update(name, **changes)
-    _print(entry, as_json)
+    _print(call, entry)
     return 0
 
 
 @schedule.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--force", is_flag=True, help="Also what code declares: for entries of an app that is gone.")
-@as_json
+@json_option
 @click.pass_obj
-def remove(call: Invocation, names: tuple[str, ...], force: bool, as_json: bool) -> int:
+def remove(call: Invocation, names: tuple[str, ...], force: bool) -> int:
     """Delete entries; the tasks that they have enqueued stay.
 
     Example: litequeue -A proj schedule remove nightly
@@ -250,8 +252,8 @@ def remove(call: Invocation, names: tuple[str, ...], force: bool, as_json: bool)
     schedules = call.load_app().schedules
     for name in names:
         schedules.remove(name, force=force)
-    if as_json:
-        _print_json({"removed": list(names)})
+    if call.as_json:
+        call.print_json({"removed": list(names)})
     else:
         call.echo(f"Removed {', '.join(names)}.")
     return 0
@@ -259,35 +261,35 @@ def remove(call: Invocation, names: tuple[str, ...], force: bool, as_json: bool)
 
 @schedule.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@as_json
+@json_option
 @click.pass_obj
-def enable(call: Invocation, names: tuple[str, ...], as_json: bool) -> int:
+def enable(call: Invocation, names: tuple[str, ...]) -> int:
     """Let entries be fired, from the next instant on.
 
     Example: litequeue -A proj schedule enable nightly
     """
     schedules = call.load_app().schedules
-    return _switched(call, [schedules.enable(name) for name in names], as_json)
+    return _switched(call, [schedules.enable(name) for name in names])
 
 
 @schedule.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@as_json
+@json_option
 @click.pass_obj
-def disable(call: Invocation, names: tuple[str, ...], as_json: bool) -> int:
+def disable(call: Invocation, names: tuple[str, ...]) -> int:
     """Do not fire entries any more, until they are enabled.
 
     Example: litequeue -A proj schedule disable nightly
     """
     schedules = call.load_app().schedules
-    return _switched(call, [schedules.disable(name) for name in names], as_json)
+    return _switched(call, [schedules.disable(name) for name in names])
 
 
-def _switched(call: Invocation, entries: list[Any], as_json: bool) -> int:
+def _switched(call: Invocation, entries: list[Any]) -> int:
     from litequeue.cli.schedule_text import moment
 
-    if as_json:
-        _print_json([entry.as_dict() for entry in entries])
+    if call.as_json:
+        call.print_json([entry.as_dict() for entry in entries])
         return 0
     for entry in entries:
         call.echo(f"{entry.name}: {entry.state}, next {moment(entry.next_run_at)}")
@@ -296,16 +298,16 @@ def _switched(call: Invocation, entries: list[Any], as_json: bool) -> int:
 
 @schedule.command()
 @click.argument("name")
-@as_json
+@json_option
 @click.pass_obj
-def run(call: Invocation, name: str, as_json: bool) -> int:
+def run(call: Invocation, name: str) -> int:
     """Enqueue the task of the entry NAME now; its schedule stays as it is.
 
     Example: litequeue -A proj schedule run nightly
     """
     result = call.load_app().schedules.run_now(name)
-    if as_json:
-        _print_json({"name": name, "task_id": result.id})
+    if call.as_json:
+        call.print_json({"name": name, "task_id": result.id})
     else:
         call.echo(result.id)
     return 0
@@ -316,11 +318,9 @@ def run(call: Invocation, name: str, as_json: bool) -> int:
 @when_options
 @click.option("-n", "--count", type=POSITIVE, default=10, show_default=True, metavar="N", help="How many instants.")
 @click.option("--after", type=MOMENT, metavar="TIME", help="Those after this time; default: now.")
-@as_json
+@json_option
 @click.pass_obj
-def preview(
-    call: Invocation, /, name: str | None, count: int, after: datetime | None, as_json: bool, **given: Any
-) -> int:
+def preview(call: Invocation, /, name: str | None, count: int, after: datetime | None, **given: Any) -> int:
     """Show the next instants of the entry NAME, or of an expression, in its time zone.
 
     An expression needs neither an app nor a file.
@@ -335,8 +335,8 @@ def preview(
             instants = call.load_app().schedules.preview(name, count, after=after)
         else:
             instants = _preview(rule, given["timezone"], count, after)
-    if as_json:
-        _print_json([instant.isoformat() for instant in instants])
+    if call.as_json:
+        call.print_json([instant.isoformat() for instant in instants])
     else:
         click.echo("\n".join(f"{instant:%a} {instant.isoformat(sep=' ')}" for instant in instants) or "There is none.")
     return 0
@@ -375,11 +375,7 @@ def _given(given: dict[str, Any]) -> dict[str, Any]:
 
 def _loaded(call: Invocation) -> Any:
     """The app, with all its tasks, so that a name can be checked."""
-    app = call.load_app()
-    from litequeue.app.loading import AppLoader
-
-    AppLoader(app).load()
-    return app
+    return call.load_tasks(creates=True)
 
 
 @contextmanager
@@ -395,14 +391,10 @@ def _told() -> Iterator[None]:
         raise LiteQueueCommandException(str(exc)) from exc
 
 
-def _print(entry: Any, as_json: bool) -> None:
+def _print(call: Invocation, entry: Any) -> None:
     from litequeue.cli.schedule_text import page
 
-    if as_json:
-        _print_json(entry.as_dict())
+    if call.as_json:
+        call.print_json(entry.as_dict())
     else:
         click.echo(page(entry))
-
-
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, default=str))

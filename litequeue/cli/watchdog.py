@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from litequeue.exceptions import LiteQueueCommandException
 
 if TYPE_CHECKING:
+    from litequeue.cli.detach import Background
     from litequeue.cli.invocation import Invocation
     from litequeue.core.records import Ticket
     from litequeue.worker.runtime import Loader, Runtime, WorkerOptions
@@ -74,12 +75,16 @@ def checked(options: WorkerOptions, watched: Watched) -> WorkerOptions:
     return options if watched.address is None else replace(options, watchdog=watched.address)
 
 
-def run(watched: Watched, options: WorkerOptions, loader: Loader) -> int:
+def run(watched: Watched, options: WorkerOptions, loader: Loader, background: Background) -> int:
     """Watch the worker until it ends by itself; its exit code."""
+    from litequeue.utils.nodenames import node_format
+
     streams = sys.stdout, sys.stderr
     try:
         loader.set_up_logging(options)
-        return Watchdog(watched, options, loader.load()).run()
+        watchdog = Watchdog(watched, options, loader.load(), background.environment)
+        background.let_go(node_format(options.logfile, options.node) if options.logfile else None)
+        return watchdog.run()
     finally:
         sys.stdout, sys.stderr = streams
 
@@ -96,10 +101,13 @@ class Due(NamedTuple):
 class Watchdog:
     """Starts one worker after another."""
 
-    def __init__(self, watched: Watched, options: WorkerOptions, runtime: Runtime) -> None:
+    def __init__(
+        self, watched: Watched, options: WorkerOptions, runtime: Runtime, environment: Mapping[str, str]
+    ) -> None:
         from litequeue.worker.watched import FromWorker
 
         self._watched = watched
+        self._environment = environment
         self._options = options
         self._runtime = runtime
         self._line = FromWorker(secrets.token_bytes(16))
@@ -128,7 +136,7 @@ class Watchdog:
         from litequeue.worker.watched import ENVIRONMENT, Address
 
         address = Address(self._line.port, self._line.token, os.getpid(), self._starts)
-        environment = {**os.environ, ENVIRONMENT: address.written()}
+        environment = {**os.environ, **self._environment, ENVIRONMENT: address.written()}
         # A group of its own: what the terminal sends to ours comes to it through us, and once.
         group: dict[str, Any] = {"process_group": 0}
         if sys.platform == "win32":
@@ -224,7 +232,7 @@ class Watchdog:
         reason = again or f"the worker {self._options.node} was killed at a hard time limit"
         for record in store.processes():
             if due.holder in (record.id, record.parent):
-                store.bury(record.id, reason, runtime.max_deaths, (due.ticket,) if again else ())
+                store.bury(record.id, reason, runtime.death_limit, (due.ticket,) if again else ())
 
     # Signals
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar
 import click
 
 from litequeue.cli.celery_options import celery_options
+from litequeue.cli.completing import queues
+from litequeue.cli.detach import Background, daemon_options
 from litequeue.cli.invocation import Invocation
 from litequeue.cli.options import (
     COMMA_SEPARATED,
@@ -22,6 +24,7 @@ from litequeue.cli.options import (
     Option,
     SectionedHelp,
     joined,
+    log_options,
 )
 from litequeue.exceptions import ImproperlyConfigured, LiteQueueCommandException
 
@@ -95,7 +98,7 @@ def _names(**attrs: Any) -> dict[str, Any]:
         {"metavar": "NODE", "help": "The node's name, as in w1@%h; %h host, %n name, %d domain."},
     ),
     (
-        ("-l", "--loglevel"),
+        ("-l", "-L", "--loglevel"),
         {
             "type": LOG_LEVEL,
             "default": "WARNING",
@@ -108,11 +111,15 @@ def _names(**attrs: Any) -> dict[str, Any]:
         ("-f", "--logfile"),
         {"metavar": "FILE", "help": "Log there instead of to stderr; may hold %n, %h, %d, %p, %i, %I."},
     ),
+    (
+        ("--log-json/--no-log-json", "log_json"),
+        {"default": None, "help": "Make each line of the log a JSON object (the setting log_json)."},
+    ),
     (("--pidfile",), {"metavar": "FILE", "help": "Write the pid there; refuse if a live worker holds it."}),
     (("--burst", "--drain", "burst"), {"is_flag": True, "help": "Stop when nothing is left to run."}),
     (
         ("-E", "--task-events", "--events", "events"),
-        {"is_flag": True, "help": "Accepted from Celery: the file always has the events."},
+        {"is_flag": True, "help": "Write events into the journal, for `litequeue events` and monitors."},
     ),
     (
         ("--heartbeat-interval",),
@@ -175,21 +182,36 @@ def _names(**attrs: Any) -> dict[str, Any]:
 )
 @_options(
     "Queues",
-    (("-Q", "--queues"), _names(help="Work on these queues only.")),
-    (("-X", "--exclude-queues"), _names(help="Work on all declared queues but these.")),
+    (("-Q", "--queues"), _names(shell_complete=queues, help="Work on these queues only.")),
+    (("-X", "--exclude-queues"), _names(shell_complete=queues, help="Work on all declared queues but these.")),
     (("-I", "--include"), _names(help="Import these modules too.", metavar="MODULES")),
     (("--purge", "--discard", "purge"), {"is_flag": True, "help": "First delete what has not started in the queues."}),
 )
+@daemon_options
 @click.argument("assignments", nargs=-1, metavar="[SETTING=VALUE]...")
 @click.pass_obj
 def worker(call: Invocation, /, **given: Any) -> int:
     """Run the app's tasks until told to stop.
 
-    Global options, such as -A, may stand here too. SETTING=VALUE sets any setting, as in worker_heartbeat_interval=5.
+    SETTING=VALUE sets any setting, as in worker_heartbeat_interval=5.
 
     SIGTERM or Ctrl-C finishes what runs and gives back the rest; a second Ctrl-C, or SIGQUIT, gives back everything at
     once.
+
+    Example: litequeue -A proj worker -l INFO -c 4 -Q mail,default
     """
+    from litequeue import signals
+    from litequeue.cli import detach
+
+    background = detach.asked_for(call, given, _node(given["hostname"]))
+    if isinstance(background, int):
+        return background
+    with background.telling(signals.worker_ready):
+        return _run(call, given, background)
+
+
+def _run(call: Invocation, given: dict[str, Any], background: Background) -> int:
+    """Carry the command line out in this process; returns the exit code."""
     from litequeue.cli import watchdog
     from litequeue.cli.loader import CommandLineLoader
     from litequeue.cli.pidfile import held_pidfile
@@ -206,11 +228,12 @@ def worker(call: Invocation, /, **given: Any) -> int:
     if watched is not None:
         options = watchdog.checked(options, watched)
         if options.watchdog is not None:  # what follows is that process's business
-            return _serve(app, call, options, loader, purge=given["purge"] and not options.watchdog.starts)
+            purge = given["purge"] and not options.watchdog.starts
+            return _serve(app, call, options, loader, background, purge=purge)
     with held_pidfile(_template("--pidfile", given["pidfile"], options.node)):
         if watched is not None:
-            return watchdog.run(watched, options, loader)
-        return _serve(app, call, options, loader, purge=given["purge"])
+            return watchdog.run(watched, options, loader, background)
+        return _serve(app, call, options, loader, background, purge=given["purge"])
 
 
 def _assign(conf: Any, assignments: tuple[str, ...]) -> None:
@@ -223,7 +246,9 @@ def _assign(conf: Any, assignments: tuple[str, ...]) -> None:
         raise LiteQueueCommandException(str(exc), exit_code=2) from exc
 
 
-def _serve(app: Any, call: Invocation, options: WorkerOptions, loader: Loader, *, purge: bool) -> int:
+def _serve(
+    app: Any, call: Invocation, options: WorkerOptions, loader: Loader, background: Background, *, purge: bool
+) -> int:
     """Say what is about to run, and run it; returns the worker's exit code."""
     from litequeue.app.embedded import check_schedule
     from litequeue.worker.supervisor import Worker
@@ -235,10 +260,12 @@ def _serve(app: Any, call: Invocation, options: WorkerOptions, loader: Loader, *
         runtime = loader.load()
         check_schedule(app, options)
         _warn_of_namesake(runtime, options.node, call, streams[1])
+        worker = Worker(runtime, options, loader)  # refuses what cannot be, before anything is purged or announced
         if purge:
             _say(_purge(runtime, options), call, streams[0])
         _say(_banner(app, runtime, options), call, streams[0])
-        return int(Worker(runtime, options, loader).run())
+        background.let_go(_template("--logfile", options.logfile, options.node))
+        return worker.run()
     finally:
         sys.stdout, sys.stderr = streams
 
@@ -282,6 +309,7 @@ def worker_options(app: Any, call: Invocation, given: dict[str, Any]) -> WorkerO
     conf, node = app.conf, _node(given["hostname"])
     embedded.announce(app, node, given)
     pool = given["pool"] or _pool_of(conf)
+    _note_options_of_children(call, given, pool)
     options = embedded.worker_options(
         app,
         pool=pool,
@@ -298,13 +326,13 @@ def worker_options(app: Any, call: Invocation, given: dict[str, Any]) -> WorkerO
         time_limit=given["time_limit"],
         soft_time_limit=given["soft_time_limit"],
         pool_start_method=_start_method(given["pool_start_method"], call),
+        task_events=given["events"] or None,
     )
     _template("--logfile", options.logfile, options.node)
     return replace(
         options,
-        send_events=given["events"] or bool(conf.worker_send_task_events),
         heartbeat_interval=_heartbeat(given["heartbeat_interval"] or conf.worker_heartbeat_interval, conf.worker_lease),
-        log=options.log if call.color is None else {**options.log, "colorize": call.color},
+        log=log_options(options.log, call.color, given["log_json"]),
     )
 
 
@@ -335,6 +363,13 @@ def _slots(conf: Any, call: Invocation, given: dict[str, Any], pool: str) -> int
     if pool == "solo" and asked not in (None, 1):
         call.note(f"-c {asked} is ignored: the solo pool runs one task at a time")
     return asked  # type: ignore[no-any-return]
+
+
+def _note_options_of_children(call: Invocation, given: dict[str, Any], pool: str) -> None:
+    """Say that a pool without child processes replaces none."""
+    for option in ("max_tasks_per_child", "max_memory_per_child"):
+        if pool != "prefork" and given[option] is not None:
+            call.note(f"--{option.replace('_', '-')} is ignored: the {pool} pool has no child processes")
 
 
 def _start_method(method: str | None, call: Invocation) -> str | None:

@@ -74,6 +74,16 @@ def _integer(value: Any) -> int:
     return value
 
 
+def _whole(value: Any) -> int:
+    try:
+        number = _integer(value)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise ValueError("a whole number, zero or more")
+    return number
+
+
 def _count(value: Any) -> int:
     try:
         number = _integer(value)
@@ -212,6 +222,7 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
     "start_method": _start_method,
     "text": _text,
     "timezone": _timezone,
+    "whole": _whole,
 }
 
 

@@ -508,20 +508,6 @@ _nice(
 )
 _nice("worker_pool_restarts", False, "bool", "", "The remote command `pool_restart` is allowed.")
 _nice(
-    "worker_send_task_events",
-    False,
-    "bool",
-    "",
-    "Celery's workers tell monitors what they do only if this is on; the file always has it.",
-)
-_nice(
-    "task_send_sent_event",
-    False,
-    "bool",
-    "",
-    "Celery's clients tell monitors of calls only if this is on; the file always has them.",
-)
-_nice(
     "worker_timer_precision",
     1.0,
     "positive",
@@ -529,28 +515,32 @@ _nice(
     "Celery's longest sleep of the worker's timer; here due times are rows and `poll_interval` bounds the wait.",
 )
 
+_section("Events")
+
+_nice("worker_send_task_events", False, "bool", "", "Workers write events into the journal, as with their option `-E`.")
+_nice("task_send_sent_event", False, "bool", "", "A `task-sent` event is written for each task that is enqueued.")
+_own(
+    "event_retention",
+    timedelta(hours=1),
+    "duration",
+    "seconds or timedelta",
+    "How long events are kept. None or 0: as long as `event_limit` allows.",
+)
+_own("event_limit", 1_000_000, "count", "events", "How many events are kept, about: the oldest go first.")
+
 _section("Logging")
 
-_needed(
-    "worker_hijack_root_logger",
-    True,
-    "bool",
-    "",
-    "The worker removes the root logger's handlers before it sets up its own.",
-)
+_needed("worker_hijack_root_logger", True, "bool", "", "A worker's own log handlers replace those of the root logger.")
 _needed("worker_log_format", PROCESS_LOG_FORMAT, "text", "", "The format of the worker's log lines.")
-_needed(
-    "worker_task_log_format",
-    TASK_LOG_FORMAT,
-    "text",
-    "",
-    "The format of lines logged inside tasks through `get_task_logger`.",
-)
+_needed("worker_task_log_format", TASK_LOG_FORMAT, "text", "", "That of lines that tasks log by `get_task_logger`.")
 _nice("worker_log_datefmt", None, "text", "", "The `strftime` format of times in the worker's log. None: Python's.")
 _nice("worker_task_log_datefmt", None, "text", "", "The same for lines logged inside tasks.")
 _nice("worker_log_color", None, "bool", "", "Colour in the log; None: where it is a terminal.")
 _needed("worker_redirect_stdouts", True, "bool", "", "What tasks print becomes log lines.")
 _nice("worker_redirect_stdouts_level", "WARNING", "level", "", "The level of those lines.")
+_own("log_json", False, "bool", "", "The log lines of worker and beat are JSON objects; the formats then mean nothing.")
+_own("task_log_lines", 0, "whole", "lines", "Of what a task logs, so many of the newest lines are kept with it.")
+_own("task_log_level", "INFO", "level", "", "The lowest level of the lines that are kept.")
 
 _section("Schedules")
 

@@ -18,7 +18,9 @@ from litequeue.core.state import FAILED, READY, REVOKED, SUCCEEDED, TERMINAL
 from litequeue.exceptions import TaskRevokedError, TimeoutError
 from litequeue.result.before import Before
 from litequeue.result.joining import assert_will_not_block
+from litequeue.result.logged import LoggedLine, logged_line
 from litequeue.result.looking import looks
+from litequeue.result.progress import Progress, progress_of
 from litequeue.result.reading import (
     Attempt,
     attempt_of,
@@ -192,6 +194,16 @@ class AsyncResult(ResultBase):
     def history(self) -> list[Attempt]:
         """The attempts that did not succeed, oldest first: retries, failures, and processes that died."""
         return [attempt_of(record) for record in self.app.store.attempts(self.id)]
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far the running task said last that it is (`Task.progress`); None: it does not run, or said nothing."""
+        return progress_of(self.app, self._record())
+
+    @property
+    def logs(self) -> list[LoggedLine]:
+        """What is kept of what the task logged (`task_log_lines`), oldest first."""
+        return [logged_line(line) for line in self.app.store.logs(self.id)]
 
     @property
     def queue(self) -> str | None:

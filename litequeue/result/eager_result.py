@@ -13,6 +13,7 @@ from litequeue.result.result_set import ResultSet
 
 if TYPE_CHECKING:
     from litequeue.core.records import TaskRecord
+    from litequeue.result.logged import LoggedLine
     from litequeue.result.tree import ResultBase
 
 
@@ -80,6 +81,11 @@ class EagerResult(AsyncResult):
     @children.setter
     def children(self, children: list[Any] | None) -> None:
         self._eager_children = children
+
+    @property
+    def logs(self) -> list[LoggedLine]:
+        """Empty: of a task that is run in place nothing is kept."""
+        return []
 
     def _field(self, name: str) -> Any:
         return None

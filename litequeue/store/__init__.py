@@ -40,11 +40,10 @@ def copy_file(
 
 
 def damages_of(path: str, limit: int = 100) -> list[str]:
-    """`Store.damages` of the queue in the file `path`, which is only read."""
-    from litequeue.store.sqlite import copying, maintenance
+    """`Store.damages` of the queue in the file `path`, which is only read. StoreTooOld too."""
+    from litequeue.store.sqlite import maintenance
 
-    with copying.unopened(path) as (connection, _):
-        return maintenance.damages_of(connection, limit)
+    return maintenance.damages_of_file(path, limit)
 
 
 def file_system_of(folder: str) -> tuple[str, bool]:

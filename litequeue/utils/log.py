@@ -28,6 +28,7 @@ __all__ = (
     "TaskFormatter",
     "get_logger",
     "get_task_logger",
+    "let_through",
     "log_options",
     "mlevel",
     "redirect_stdouts_to_logger",
@@ -163,6 +164,7 @@ def log_options(conf: Any) -> dict[str, Any]:
         "hijack_root_logger": conf.worker_hijack_root_logger,
         "redirect_stdouts": conf.worker_redirect_stdouts,
         "redirect_level": conf.worker_redirect_stdouts_level,
+        "as_json": conf.log_json,
     }
 
 
@@ -179,12 +181,14 @@ def setup(
     hijack_root_logger: bool = True,
     redirect_stdouts: bool = False,
     redirect_level: int | str = "WARNING",
+    as_json: bool = False,
     force: bool = False,
 ) -> bool:
     """Set up the handlers of this process; later calls do nothing unless `force`. Whether it was done.
 
     `loglevel` None is WARNING. `logfile` is a path with the placeholders of `node_format` filled for the node
-    `hostname`, or a stream; None: standard error. A receiver of the `setup_logging` signal takes the whole set-up over.
+    `hostname`, or a stream; None: standard error. With `as_json` each line is a JSON object, and the formats mean
+    nothing. A receiver of the `setup_logging` signal takes the whole set-up over.
     ImproperlyConfigured: the log file cannot be opened.
     """
     global _is_set_up
@@ -193,22 +197,30 @@ def setup(
     level = mlevel(loglevel) or logging.WARNING
     if isinstance(logfile, str):
         logfile = _expand(logfile, hostname)
-    use_color = supports_color(colorize, logfile)
+    use_color = not as_json and supports_color(colorize, logfile)
     shown = {"loglevel": level, "logfile": logfile, "format": format, "colorize": use_color}
     if not _set_up_by_receivers(shown):
         if hijack_root_logger:
             _remove_handlers()
-        _configure(logging.getLogger(), logfile, level, ColorFormatter(format, use_color, datefmt))
+        lines = _json_lines(hostname) if as_json else None
+        _configure(logging.getLogger(), logfile, level, lines or ColorFormatter(format, use_color, datefmt))
         signals.after_setup_logger.send(sender=None, logger=logging.getLogger(), **shown)
-        _configure(task_logger, logfile, level, TaskFormatter(task_format, use_color, task_datefmt))
+        _configure(task_logger, logfile, level, lines or TaskFormatter(task_format, use_color, task_datefmt))
         # Its own handler writes the line; the root's would write it a second time.
         task_logger.propagate = False
         signals.after_setup_task_logger.send(sender=None, logger=task_logger, **{**shown, "format": task_format})
         if redirect_stdouts:
             redirect_stdouts_to_logger(loglevel=redirect_level)
+        levels_are_ours(logging.getLogger(), task_logger)
     logging.captureWarnings(True)
     _is_set_up = True
     return True
+
+
+def _json_lines(hostname: str | None) -> logging.Formatter:
+    from litequeue.utils.log_json import JSONFormatter
+
+    return JSONFormatter(hostname)
 
 
 def _expand(logfile: str, hostname: str | None) -> str:
@@ -246,6 +258,53 @@ def _handler(logfile: str | TextIO | None) -> logging.Handler:
         return kind(logfile, encoding="utf-8")
     except OSError as exc:
         raise ImproperlyConfigured(f"the log file {logfile} cannot be opened: {exc.strerror or exc}") from exc
+
+
+# Letting more through than is written
+
+_ours: list[logging.Logger] = []
+
+
+def levels_are_ours(*loggers: logging.Logger) -> None:
+    """Remember that the levels of these loggers, and their handlers, were chosen here and not by the program."""
+    _ours[:] = loggers
+
+
+def let_through(level: int) -> None:
+    """Let records from `level` on be made in this process, and write no others than before.
+
+    Changes nothing in a program that has set its logging up by itself.
+    """
+    for logger in _ours:
+        before = logger.level
+        if level >= before:
+            continue
+        for handler in logger.handlers:
+            handler.addFilter(_AsBefore(logger, before))
+        if worker_logger.level == logging.NOTSET:  # what it says of each task costs time, and is not for the tasks
+            worker_logger.setLevel(before)
+        logger.setLevel(level)
+
+
+class _AsBefore(logging.Filter):
+    """Holds back the records that only `let_through` has let through."""
+
+    def __init__(self, logger: logging.Logger, level: int) -> None:
+        super().__init__()
+        self._logger = logger
+        self._level = level
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether its logger had let the record through."""
+        return record.levelno >= self._level or _level_giver(record.name) is not self._logger
+
+
+def _level_giver(name: str) -> logging.Logger:
+    """The logger whose level counts for the logger `name`."""
+    logger: logging.Logger | None = logging.getLogger(name)
+    while logger is not None and logger.level == logging.NOTSET:
+        logger = logger.parent
+    return logger or logging.getLogger()
 
 
 # What tasks print

@@ -24,7 +24,7 @@ from litequeue.core import clock
 from litequeue.core.records import Claimed, Outcome, Settled
 from litequeue.store.contract import Channel, Claimant
 from litequeue.worker.batch import Batch, Tickets
-from litequeue.worker.executor import Executor
+from litequeue.worker.keeping import make_executor
 from litequeue.worker.picker import BATCH_LIMIT, BatchPicker
 from litequeue.worker.reporting import Reporter
 
@@ -75,7 +75,7 @@ class Consumer:
             picker=self._picker,
             rate_limited=rate_limited,
         )
-        self.executor = Executor(runtime, node, holder)
+        self.executor = make_executor(runtime, node, holder)
         self._report = Reporter(node, self.executor).report
         self._limiter = limiter
         self._batch = Batch(tickets)

@@ -14,7 +14,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -41,7 +41,7 @@ class Run(NamedTuple):
     task: Runnable
     claimed: Claimed
     request: Context
-    args: list[Any]
+    args: Sequence[Any]
     kwargs: dict[str, Any]
 
 
@@ -114,6 +114,24 @@ class Executor:
             request = Context(id=claimed.id, task=claimed.name)
         request.update(name=claimed.name, task_name=claimed.name, called_directly=False)
         return request
+
+    def tell_failed(self, run: Run, error: BaseException, einfo: ExceptionInfo, handlers: Collection[str]) -> None:
+        """Tell what `handlers` names of `on_failure` and `after_return`, and who listens to `task_failure`."""
+        task, claimed, _, args, kwargs = run
+        if "on_failure" in handlers:
+            self._guard(run, task.on_failure, error, claimed.id, args, kwargs, einfo)
+        if signals.task_failure.receivers:
+            signals.task_failure.send(
+                sender=task,
+                task_id=claimed.id,
+                exception=error,
+                args=args,
+                kwargs=kwargs,
+                traceback=error.__traceback__,
+                einfo=einfo,
+            )
+        if "after_return" in handlers:
+            self._guard(run, task.after_return, "FAILURE", error, claimed.id, args, kwargs, einfo)
 
     def use_gate(self, gate: Gate | None) -> None:
         """Open `gate` from now on while a task runs in this thread; None: no more."""
@@ -264,23 +282,10 @@ class Executor:
         return Outcome(claimed, state.REVOKED, clock.now(), record, None, prune_at)
 
     def _failed(self, run: Run, error: BaseException) -> Outcome:
-        task, claimed, _, args, kwargs = run
+        task, claimed = run.task, run.claimed
         einfo = ExceptionInfo(error)
         self._log_failure(run, einfo)
-        if "on_failure" in task.overrides:
-            self._guard(run, task.on_failure, error, claimed.id, args, kwargs, einfo)
-        if signals.task_failure.receivers:
-            signals.task_failure.send(
-                sender=task,
-                task_id=claimed.id,
-                exception=error,
-                args=args,
-                kwargs=kwargs,
-                traceback=error.__traceback__,
-                einfo=einfo,
-            )
-        if "after_return" in task.overrides:
-            self._guard(run, task.after_return, "FAILURE", error, claimed.id, args, kwargs, einfo)
+        self.tell_failed(run, error, einfo, task.overrides)
         # Whoever waits for this task is told why it failed, also where no result is wanted.
         kept = not claimed.ignore_result or bool(claimed.ties & ~KEYED) or task.store_errors_even_if_ignored
         return self._failure(claimed, error, kept, einfo)

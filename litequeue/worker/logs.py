@@ -9,7 +9,7 @@ import threading
 from contextlib import suppress
 from typing import Any, Final
 
-from litequeue.utils.log import RecordSender, replay
+from litequeue.utils.log import RecordSender, levels_are_ours, replay
 
 _LARGEST: Final = 60_000  # bytes of one record; a datagram carries no more everywhere
 
@@ -62,3 +62,4 @@ def send_records(writer: socket.socket, level: int) -> None:
         root.removeHandler(handler)
     root.addHandler(RecordSender(send))
     root.setLevel(level)
+    levels_are_ours(root)

@@ -25,6 +25,10 @@ class Runnable(Protocol):
     reject_on_worker_lost: bool | None
     """False: it does not run again after a process died of it, unless `retry_on_worker_lost`."""
     retry_on_worker_lost: bool | None
+    max_worker_deaths: int | None
+    """How many processes may die of it before it is given up; None: as many as of any task."""
+    log_lines: int
+    """How many lines of what it logs are kept with it."""
     rate_limit: str | float | None
     """How many of it may start in a time, over all workers: `core.rates`."""
     ignore_result: bool
@@ -73,10 +77,19 @@ class Runtime:
     failure_retention: float | None
     """Seconds a failure is kept; None: for ever."""
     max_deaths: int = 3
+    """How many processes may die of a task that names no number of its own."""
+    task_log_level: int = 20
+    """The lowest level of the lines that are kept with tasks."""
     timezone: tzinfo = UTC
     """In which naive times are read."""
     make_beat: Callable[..., Beat] | None = None
     """Makes the scheduler of a worker, given its `hostname` and its process number as `parent`; None: there is none."""
+
+    def death_limit(self, name: str) -> int:
+        """How many processes may die of the task `name`."""
+        task = self.registry.get(name)
+        own = None if task is None else task.max_worker_deaths
+        return self.max_deaths if own is None else own
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from litequeue import exceptions, signals
 from litequeue.core import clock, process
 from litequeue.core.rates import rate_text
 from litequeue.core.records import NewProcess
-from litequeue.worker import stacks
+from litequeue.worker import announcing, stacks
 from litequeue.worker.afterwards import SOFT, Afterwards
 from litequeue.worker.calls import Calls
 from litequeue.worker.consumer import Consumer
@@ -74,6 +74,7 @@ class Worker:
         self._interrupter.setblocking(False)
         check_limits(options, runtime.registry)
         self._check_autoscale()
+        self.announcer = announcing.Announcer(self)
         self._stopping = Stopping(self)
         self._calls = Calls(options.node, self.wake)
         self._pool = make_pool(self)
@@ -173,14 +174,16 @@ class Worker:
                     "max_tasks_per_child": options.max_tasks_per_child,
                     "max_memory_per_child": options.max_memory_per_child,
                 },
+                events=options.send_events,
             ),
             self.channel,
         )
         self.afterwards = Afterwards(self.runtime, options, self.holder)
-        rescued = store.rescue(options.lease, self.runtime.max_deaths)
+        rescued = store.rescue(options.lease, self.runtime.death_limit)
         report(rescued.requeued, rescued.failed)
         self._declare_rates()
         self._say_if_name_is_taken()
+        self.announcer.say(announcing.ONLINE)
         self._pool.start()
         self._duties = self._make_duties()
         for duty in self._duties:
@@ -206,8 +209,8 @@ class Worker:
     def _make_duties(self) -> list[Duty]:
         store, options = self.runtime.store, self.options
         duties: list[Duty] = [
-            Heartbeat(store, self.process_ids, options.heartbeat_interval),
-            Rescuer(store, options.lease, self.runtime.max_deaths, self.holder, self._child_holders),
+            Heartbeat(store, self.process_ids, options.heartbeat_interval, self.announcer),
+            Rescuer(store, options.lease, self.runtime.death_limit, self.holder, self._child_holders),
             Pruner(store, options.prune_batch, options.prune_interval),
             Poller(store, self.holder, self.channel, lambda: self.queues, options.poll_interval),
             Controller(self),
@@ -239,6 +242,8 @@ class Worker:
             duty.stop()
         if self.holder:
             with suppress(exceptions.OperationalError):  # the file is gone, or somebody rescues what is left
+                self.announcer.say(announcing.OFFLINE)
+            with suppress(exceptions.OperationalError):
                 self.runtime.store.deregister(self.holder)
         signals.worker_shutdown.send(sender=self)
         self.channel.close()

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from litequeue.core.records import FULL, NORMAL
-from tests.benchmarks import backlog, beat, canvases, ceiling, control, journal, steering
+from tests.benchmarks import backlog, beat, canvases, ceiling, control, journal, steering, viewing
 from tests.benchmarks.machinery import (
     ROOT,
     check_success,
@@ -344,4 +344,5 @@ FIGURES: dict[str, Callable[[Sizes], list[Figure]]] = {
     "fairness": steering.fairness,
     "control": control.answers,
     "events": journal.cost,
+    "looking": viewing.looking,
 }

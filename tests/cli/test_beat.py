@@ -104,7 +104,7 @@ def test_its_options(scheduled: Project) -> None:
     [
         (["beat"], 2, "no app given"),
         (["-A", "proj", "beat", "-S", "nowhere.at:all"], 1, "cannot be imported"),
-        (["-A", "proj", "beat", "--detach"], 2, "stays in the foreground"),
+        (["-A", "proj", "beat", "--uid", "0"], 2, "belongs to --detach"),
         (["-A", "proj", "beat", "-l", "LOUD"], 2, "is not a log level"),
         (["-A", "proj", "beat", "--max-interval", "0"], 2, "--max-interval"),
     ],

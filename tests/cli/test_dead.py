@@ -74,7 +74,7 @@ def test_show_has_the_whole_history(broken: Project) -> None:
     for part in ("proj.flip(7)", "FAILURE", "attempt 1: failed", "attempt 2: failed", "Traceback (most recent call"):
         assert part in text, text
     record = json.loads(broken.run("-A", "proj", "dead", "show", task_id, "--json").stdout)
-    assert [each["attempt"] for each in record["history"]] == [1, 2]
+    assert [each["attempt"] for each in record["attempts"]] == [1, 2]
     assert record["error"] == "ValueError: no 7"
     done = broken.run("-A", "proj", "dead", "show", "nobody")
     assert done.returncode == 1
@@ -162,3 +162,11 @@ def options() -> list[str]:
 def test_every_option_is_explained(flag: str) -> None:
     rows = [line for line in DOCS.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
     assert any(f"`{flag}" in row for row in rows), flag
+
+
+@pytest.mark.parametrize("text", ["soon", "abcd", "2030-13-01", "1w"])
+def test_a_time_that_is_none(project: Project, text: str) -> None:
+    for option in ("--since", "--before"):
+        done = project.run("-A", "proj", "dead", option, text)
+        assert done.returncode == 2
+        assert f"{text!r} is no time; write '2030-01-31 09:00', or how long ago: 30m, 2h, 1d" in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from litequeue.cli.pidfile import held_pidfile
 from litequeue.exceptions import LiteQueueCommandException
+from litequeue.multi.pidfile import holder
 
 
 def test_it_holds_our_pid_and_goes_with_the_block(tmp_path: Path) -> None:
@@ -82,6 +84,66 @@ def test_of_many_that_start_together_one_wins(tmp_path: Path) -> None:
     assert sorted(first) == [b""] * 5 + [b"held\n"]
     for process in processes:
         process.communicate(b"\n")
+
+
+HOLD = """
+import os, subprocess, sys
+from litequeue.cli.pidfile import held_pidfile
+
+with held_pidfile(sys.argv[1]):
+    child = os.fork() if "fork" in sys.argv else 1
+    if child == 0:
+        os.read(0, 1)
+        os._exit(0)
+    print(child, flush=True)
+    os.read(0, 1)
+    os._exit(0)
+"""
+
+
+def held_by_another(file: Path, *how: str) -> subprocess.Popen[bytes]:
+    """A process that holds the file until it is sent a byte, and then ends without removing it."""
+    command = [sys.executable, "-c", HOLD, str(file), *how]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.child = int(process.stdout.readline())  # type: ignore[attr-defined]
+    return process
+
+
+def test_the_holder_is_known_for_as_long_as_it_lives(tmp_path: Path) -> None:
+    file = tmp_path / "w.pid"
+    assert holder(file) is None
+    with held_by_another(file) as process:
+        found = holder(file)
+        assert found is not None
+        assert found.pid == process.pid
+        os.utime(file, (1, 1))  # no clock has a say in it
+        assert holder(file) == found
+        with pytest.raises(LiteQueueCommandException, match=f"process {process.pid} holds"), held_pidfile(str(file)):
+            pass
+        process.communicate(b"\n")
+    assert file.exists()
+    assert holder(file) is None
+    with held_pidfile(str(file)):
+        pass
+
+
+def test_a_process_that_lives_and_does_not_hold_it_is_not_the_holder(tmp_path: Path) -> None:
+    file = tmp_path / "w.pid"
+    file.write_text(f"{os.getppid()}\n", encoding="ascii")
+    assert holder(file) is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no fork")
+def test_a_forked_child_does_not_hold_it(tmp_path: Path) -> None:
+    file = tmp_path / "w.pid"
+    with held_by_another(file, "fork") as process:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        os.kill(process.child, 0)  # type: ignore[attr-defined]
+        assert holder(file) is None
+        assert process.stdin is not None
+        process.stdin.write(b"\n")
 
 
 def test_without_a_path_there_is_nothing_to_do() -> None:

@@ -39,6 +39,18 @@ def test_purge_takes_the_chosen_queues_only(project: Project, argv: list[str], l
     assert [name for name, result in results.items() if result.exists()] == [left]
 
 
+def test_purge_says_where_there_is_no_such_queue(project: Project) -> None:
+    project.send("add", 1, 1, queue="mail")
+    done = project.run("-A", "proj", "purge", "-f", "-Q", "mial,nope")
+    assert (done.returncode, done.stdout) == (0, "Nothing to purge in queues mial, nope.\n")
+    assert done.stderr == (
+        "litequeue: there is no queue 'mial'; did you mean 'mail'?\n"
+        "litequeue: there is no queue 'nope'; no app declares it, and no task or worker has used it.\n"
+    )
+    done = project.run("-A", "proj", "purge", "-f", "-Q", "mail,celery")
+    assert (done.stdout, done.stderr) == ("Purged 1 task from queues mail, celery.\n", "")
+
+
 def test_purge_needs_no_app_where_the_file_is_given(project: Project) -> None:
     project.send("add", 1, 1)
     done = project.run("-b", str(project.file), "purge", "-f")

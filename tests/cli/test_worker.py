@@ -401,6 +401,29 @@ def test_options_of_celery_say_once_each_what_happens_instead(project: Project) 
     assert len(notes) == len(set(notes)) == 10
 
 
+@pytest.mark.parametrize("pool", ["threads", "solo", "asyncio"])
+def test_options_of_child_processes_are_for_the_pool_that_has_them(project: Project, pool: str) -> None:
+    given = ("--max-tasks-per-child", "5", "--max-memory-per-child", "200M", "-c", "2")
+    done = project.run("-A", "proj", "worker", "--burst", "-P", pool, *given)
+    assert done.returncode == 0
+    notes = [
+        f"litequeue: --max-tasks-per-child is ignored: the {pool} pool has no child processes",
+        f"litequeue: --max-memory-per-child is ignored: the {pool} pool has no child processes",
+    ]
+    if pool == "solo":
+        notes.append("litequeue: -c 2 is ignored: the solo pool runs one task at a time")
+    assert done.stderr.splitlines() == notes
+
+
+def test_a_worker_that_is_refused_prints_no_banner_and_purges_nothing(project: Project) -> None:
+    result = project.send("add", 1, 1)
+    for wrong in (("-P", "threads", "--time-limit", "1"), ("-P", "solo", "--autoscale", "2")):
+        done = project.run("-A", "proj", "worker", "--burst", "--purge", *wrong)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert len(done.stderr.splitlines()) == 1
+    assert project.engine_state(result) == "ready"
+
+
 # Finding the app
 
 

@@ -23,6 +23,13 @@ from litequeue import LiteQueue
 app = LiteQueue("proj", broker=":memory:")
 add = app.task(lambda x, y: x + y, name="add")
 """,
+    "inspect": """
+from litequeue import LiteQueue
+app = LiteQueue("proj", broker="queue.db")
+add = app.task(lambda x, y: x + y, name="proj.add")
+add.delay(1, 2)
+add.delay(3, 4)
+""",
     "payloads": _MODULE
     + """
 from litequeue import LiteQueue

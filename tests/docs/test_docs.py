@@ -27,6 +27,8 @@ from litequeue.cli.main import COMMANDS, litequeue
 from litequeue.config.table import SETTINGS
 from litequeue.core import context, state, ties
 from litequeue.result import AsyncResult, EagerResult, GroupResult
+from litequeue.result.logged import LoggedLine
+from litequeue.result.progress import Progress
 from litequeue.result.reading import Attempt
 from litequeue.task import HANDLERS, Task
 from tests.docs.pages import DOCS, README, ROOT, anchors, blocks, code_words, command_lines, links, pages, spans
@@ -147,7 +149,10 @@ def test_every_state() -> None:
 
 
 def test_everything_a_result_offers() -> None:
-    assert not missing({*public(AsyncResult), *public(EagerResult), *Attempt._fields}, "results.md")
+    assert not missing(
+        {*public(AsyncResult), *public(EagerResult), *Attempt._fields, *LoggedLine._fields}, "results.md"
+    )
+    assert not missing({*Progress._fields, "Progress", "fraction"}, "results.md")
 
 
 def test_everything_a_group_of_results_offers() -> None:
@@ -235,7 +240,7 @@ def test_command_lines_use_options_that_exist(page: Path) -> None:
         words = line.split()[1:]
         called = next((word for word in words if word in COMMANDS), None)
         known = options_of(litequeue) | {"-h", "--help"} | (options_of_all(command(called), words) if called else set())
-        used = {re.split(r"[=\d]", word)[0] for word in words if re.match(r"--?[A-Za-z]", word)}
+        used = {re.split(r"[=\d:]", word)[0] for word in words if re.match(r"--?[A-Za-z]", word)}
         assert used <= known, f"{page.name}: {line}: {used - known}"
 
 

@@ -43,7 +43,7 @@ def content(path: str | Path) -> str:
 def change(path: str | Path, statement: str, *bindings: object) -> None:
     """What somebody with an SQLite shell may do to a file."""
     connection = apsw.Connection(str(path))
-    connection.execute(statement, bindings)  # type: ignore[arg-type]
+    connection.execute(statement, bindings)
     connection.close()
 
 
@@ -298,7 +298,7 @@ def test_the_wal_begins_anew_after_a_copy(tmp_path: Path, open_driver: Open) -> 
     driver.enqueue(*(driver.new(payload=LARGE) for _ in range(2000)))
 
     def write(_left: int, _pages: int) -> None:
-        for _ in range(20):
+        for _ in range(40):
             driver.enqueue(*(driver.new(payload=LARGE) for _ in range(100)))
 
     driver.store.backup(str(tmp_path / "copy.db"), write)

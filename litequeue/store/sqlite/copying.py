@@ -12,10 +12,9 @@ from typing import Final
 import apsw
 
 from litequeue.core.records import Identity
-from litequeue.store.sqlite import filesystem
+from litequeue.store.sqlite import filesystem, migrations
 from litequeue.store.sqlite.engine import fetch
 from litequeue.store.sqlite.errors import translate
-from litequeue.store.sqlite.migrations import APPLICATION_ID, VERSION, not_as_it_is, read_version
 
 Progress = Callable[[int, int], object]
 """Called with the pages that are left, and all of them."""
@@ -38,7 +37,7 @@ def look(path: str) -> tuple[int, int, list[tuple[str, Identity]]]:
         rows = fetch(connection, _WORKERS)
     return (
         version,
-        VERSION,
+        migrations.VERSION,
         [
             (worker, Identity(host=host, boot=boot, namespace=namespace, pid=pid, started=started))
             for worker, host, boot, namespace, pid, started in rows
@@ -60,9 +59,9 @@ def unopened(path: str) -> Iterator[tuple[apsw.Connection, int]]:
         connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
         try:
             connection.set_busy_timeout(_BUSY)
-            version = read_version(path, connection)
+            version = migrations.read_version(path, connection)
             if version is None:
-                raise not_as_it_is(path, None)
+                raise migrations.not_as_it_is(path, None)
             yield connection, version
         finally:
             connection.close()
@@ -127,8 +126,11 @@ def _make_usable(part: str, from_memory: bool) -> None:
     try:
         connection = apsw.Connection(part, flags=apsw.SQLITE_OPEN_READWRITE)
         try:
+            connection.execute(
+                "PRAGMA locking_mode=EXCLUSIVE"
+            )  # a WAL without -shm: the disk of copies may not have it
             if from_memory:
-                connection.execute(f"PRAGMA application_id={APPLICATION_ID}; PRAGMA journal_mode=WAL")
+                connection.execute(f"PRAGMA application_id={migrations.APPLICATION_ID}; PRAGMA journal_mode=WAL")
             # The copy may be opened beside the processes that it names, which work for the original.
             connection.execute(_NOBODY_LIVES)
         finally:

@@ -220,7 +220,10 @@ class Enqueueing(Releasing):
     _PURGE_ENDED = "SELECT seq FROM litequeue_tasks WHERE id = ? AND queue IN (SELECT value FROM json_each(?))"
     _PURGE_ATTEMPTS = f"DELETE FROM litequeue_attempts WHERE seq IN (SELECT seq FROM litequeue_tasks WHERE {_OPEN_IN})"
     _PURGE_STAMPS = f"DELETE FROM litequeue_stamps WHERE seq IN (SELECT seq FROM litequeue_tasks WHERE {_OPEN_IN})"
-    _PURGE_LOGS = f"DELETE FROM litequeue_logs WHERE seq IN (SELECT seq FROM litequeue_tasks WHERE {_OPEN_IN})"
+    _PURGE_LOGS = f"""
+        DELETE FROM litequeue_logs WHERE EXISTS (
+            SELECT 1 FROM litequeue_tasks task WHERE task.seq = litequeue_logs.seq AND {_OPEN_IN})
+    """
     _PURGE = f"DELETE FROM litequeue_tasks WHERE {_OPEN_IN}"
     _QUEUES = "SELECT json_group_array(DISTINCT queue) FROM litequeue_tasks"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import apsw
@@ -25,6 +25,7 @@ from litequeue.core.journal import (
     write_moves,
 )
 from litequeue.core.records import NORMAL, Claimed, NewTask, Outcome
+from litequeue.core.state import REVOKED
 from litequeue.core.viewing import EventRange, EventRecord
 from litequeue.store.sqlite.engine import fetch
 from litequeue.store.sqlite.gates import Gating
@@ -144,9 +145,13 @@ def claims(rows: Iterable[Claimed]) -> list[Move]:
     return [claim(row.id, row.attempt, row.name) for row in rows]
 
 
-def ends(outcomes: Iterable[Outcome], lost: Sequence[Claimed]) -> list[Move]:
-    """The moves of outcomes that were settled."""
-    return [move(_kind(o), o.claimed.id, o.claimed.attempt) for o in outcomes if not lost or o.claimed not in lost]
+def ends(outcomes: Iterable[Outcome], lost: Sequence[Claimed], cancelled: Collection[str] = ()) -> list[Move]:
+    """The moves of outcomes that were settled; those of the ids `cancelled` ended as revoked."""
+    return [
+        move(ENDS[REVOKED] if o.claimed.id in cancelled else _kind(o), o.claimed.id, o.claimed.attempt)
+        for o in outcomes
+        if not lost or o.claimed not in lost
+    ]
 
 
 def _kind(outcome: Outcome) -> str:

@@ -96,7 +96,7 @@ class Lifecycle(Claiming):
                 self._keep_lines(connection, claimant.holder, logs)
                 lost = self._end(connection, claimant, outcomes, now, moves)
                 if told:
-                    moves.journal += ends(outcomes, lost)
+                    moves.journal += ends(outcomes, lost, moves.cancelled)
             if limit:
                 next_at = self._promote(connection, now, moves)
                 taken, opens_at = self._take(connection, claimant, limit, now, moves, durability)
@@ -253,7 +253,7 @@ class Lifecycle(Claiming):
         claimed, become = outcome.claimed, graft.become
         also: list[Ended] = []
         if become is not None and self._is_cancelled(connection, holder, claimed):
-            return self._end_cancelled(connection, holder, outcome, ended)
+            return self._end_cancelled(connection, holder, outcome, moves, ended)
         if become is not None:
             if not self._become(connection, holder, outcome, become, now, moves):
                 return False
@@ -348,7 +348,7 @@ class Lifecycle(Claiming):
         rerun, claimed = outcome.rerun, outcome.claimed
         assert rerun is not None, "the caller looked"
         if self._is_cancelled(connection, holder, claimed):
-            return self._end_cancelled(connection, holder, outcome, ended)
+            return self._end_cancelled(connection, holder, outcome, moves, ended)
         connection.execute(
             self._RUN_AGAIN,
             (
@@ -390,8 +390,11 @@ class Lifecycle(Claiming):
     def _is_cancelled(self, connection: apsw.Connection, holder: int, claimed: Claimed) -> bool:
         return bool(connection.execute(self._CANCELLED, (claimed.seq, holder, claimed.attempt)).get)
 
-    def _end_cancelled(self, connection: apsw.Connection, holder: int, outcome: Outcome, ended: list[Ended]) -> bool:
+    def _end_cancelled(
+        self, connection: apsw.Connection, holder: int, outcome: Outcome, moves: Moves, ended: list[Ended]
+    ) -> bool:
         """End, in place of another try, a row that was revoked while it ran."""
+        moves.cancelled.add(outcome.claimed.id)
         now, error = clock.now(), Encoded(encode_exception(exceptions.TaskRevokedError("revoked")), ERROR)
         revoked = Outcome(outcome.claimed, state.REVOKED, now, error, prune_at=self._prune_at(now))
         return self._end_retied(connection, holder, revoked, ended)

@@ -13,9 +13,9 @@ from litequeue import exceptions
 from litequeue.core import state
 from litequeue.core.records import NORMAL
 from litequeue.core.viewing import FileRecord
-from litequeue.store.sqlite.copying import copy
+from litequeue.store.sqlite.copying import copy, unopened
 from litequeue.store.sqlite.engine import Engine, fetch
-from litequeue.store.sqlite.migrations import APPLICATION_ID
+from litequeue.store.sqlite.migrations import APPLICATION_ID, VERSION, not_as_it_is
 
 _INCREMENTAL: Final = 2
 _SHRINK_PAGES: Final = 500  # in one transaction; they take some milliseconds
@@ -114,6 +114,13 @@ _RULES: Final[tuple[tuple[str, str], ...]] = (
 """What must be true of the rows: a sentence for one that breaks the rule, and what finds those."""
 
 
+_OTHERS: Final = """
+    SELECT name FROM sqlite_schema
+    WHERE type = 'table' AND name NOT LIKE 'litequeue\\_%' ESCAPE '\\' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
+    ORDER BY name LIMIT 4
+"""
+
+
 class Maintenance(Engine):
     """The verbs of `contract` about the file as a whole."""
 
@@ -147,12 +154,6 @@ class Maintenance(Engine):
             return damages_of(connection, limit)
 
     # Giving room back
-
-    _OTHERS = """
-        SELECT name FROM sqlite_schema
-        WHERE type = 'table' AND name NOT LIKE 'litequeue\\_%' ESCAPE '\\' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
-        ORDER BY name LIMIT 4
-    """
 
     def compact(self, force: bool = False) -> None:
         """Write the file anew without its free pages; nobody else can write meanwhile.
@@ -192,7 +193,7 @@ class Maintenance(Engine):
     def _refuse_shared(self, connection: apsw.Connection) -> None:
         if self._database.memory:
             return
-        others = [name for (name,) in fetch(connection, self._OTHERS)]
+        others = [name for (name,) in fetch(connection, _OTHERS)]
         if others:
             raise exceptions.StoreForeign(
                 f"{self.path} has tables of another program too ({', '.join(others[:3])}{', ...' * (len(others) > 3)}),"
@@ -210,6 +211,14 @@ class Maintenance(Engine):
         """Copy the queue as it is at one instant to the file `path`, while others go on."""
         with self._database.apart() as source:
             copy(source, None if self._database.memory else self.path, path, progress, overwrite)
+
+
+def damages_of_file(path: str, limit: int) -> list[str]:
+    """What is wrong with the file `path`, which is not opened as a queue."""
+    with unopened(path) as (connection, version):
+        if version < VERSION:
+            raise not_as_it_is(path, version)
+        return damages_of(connection, limit)
 
 
 def damages_of(connection: apsw.Connection, limit: int) -> list[str]:

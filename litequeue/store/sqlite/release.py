@@ -103,7 +103,7 @@ class Ended(NamedTuple):
 class Moves:
     """What a transaction has moved, for those who are to be woken after its commit."""
 
-    __slots__ = ("ended", "fresh", "journal", "ports", "ready")
+    __slots__ = ("cancelled", "ended", "fresh", "journal", "ports", "ready")
 
     def __init__(self) -> None:
         self.ready: dict[int, str] = {}
@@ -114,6 +114,8 @@ class Moves:
         """Where clients wait for tasks that have ended."""
         self.ended: dict[str, str] = {}
         """The tasks that ended because of others: their state by their id."""
+        self.cancelled: set[str] = set()
+        """The tasks that ended in place of another try, because they were revoked while they ran."""
         self.journal: list[Move] = []
         """What the journal is to say of it, if somebody wants to be told."""
 

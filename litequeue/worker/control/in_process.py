@@ -8,6 +8,7 @@ import sys
 from typing import Any, Final
 
 from litequeue.core import clock
+from litequeue.worker.announcing import HEARTBEAT
 from litequeue.worker.control.looking import AHEAD, BUILTIN
 from litequeue.worker.control.panel import State, control_command, inspect_command, nok, ok, refuse
 
@@ -49,7 +50,9 @@ def _resize(state: State, command: str, by: int, answer: str) -> Any:
         return nok(f"{command} is not supported with autoscale. Adjust autoscale range instead.")
     if worker.concurrency + by < 1:
         refuse(ValueError(f"the pool has {worker.concurrency} slots, and one must be left"))
-    worker.resize(worker.concurrency + by)
+    before = worker.concurrency
+    worker.resize(before + by)
+    logger.info("Pool changed from %d to %d slots by remote.", before, before + by)
     return ok(answer)
 
 
@@ -90,7 +93,11 @@ def autoscale(state: State, max: int | None = None, min: int | None = None, **_:
     if now is None and (max is None or min is None):
         refuse(ValueError("Autoscale not enabled: give max and min"))
     most, least = (now[0] if max is None else max), (now[1] if min is None else min)
-    state.worker.set_autoscale(_count(most, "max"), _count(least, "min", least=0))
+    most, least = _count(most, "max"), _count(least, "min", least=0)
+    if least > most:
+        refuse(ValueError(f"max={most} min={least}: max comes first, and is not smaller than min"))
+    state.worker.set_autoscale(most, least)
+    logger.info("Autoscale set to max=%d min=%d by remote.", most, least)
     return ok(f"autoscale now max={most} min={least}")
 
 
@@ -105,6 +112,7 @@ def autoscale(state: State, max: int | None = None, min: int | None = None, **_:
 def add_consumer(state: State, queue: str, **_: Any) -> Any:
     """Tell worker(s) to consume from task queue by name."""
     state.worker.add_queues([state.app.router.known(queue)])
+    logger.info("Queue %s added by remote.", queue)
     return ok(f"add consumer {queue}")
 
 
@@ -112,6 +120,7 @@ def add_consumer(state: State, queue: str, **_: Any) -> Any:
 def cancel_consumer(state: State, queue: str, **_: Any) -> Any:
     """Tell worker(s) to stop consuming from task queue by name."""
     state.worker.cancel_queues([queue])
+    logger.info("Queue %s cancelled by remote.", queue)
     return ok(f"no longer consuming from {queue}")
 
 
@@ -133,6 +142,7 @@ def heartbeat(state: State, **_: Any) -> None:
     (node,) = state.nodes
     own = [record.id for record in state.store.processes() if node.id in (record.id, record.parent)]
     state.store.heartbeat(own)
+    state.worker.announcer.say(HEARTBEAT)
 
 
 @control_command(group=_WORKER)
@@ -149,9 +159,8 @@ def disable_events(state: State, **_: Any) -> Any:
 
 def _switch_events(state: State, on: bool) -> str:
     text = "enabled" if on else "disabled"
-    if state.memory.setdefault("task events", state.worker.options.send_events) is on:
+    if not state.worker.announcer.switch(on):
         return f"task events already {text}"
-    state.memory["task events"] = on
     logger.info("Events of group {task} %s by remote.", text)
     return f"task events {text}"
 
@@ -257,7 +266,7 @@ def clock_value(state: State, **_: Any) -> Any:
     return {"clock": state.store.last_command()}
 
 
-@inspect_command(visible=False)
+@inspect_command(visible=False, args=[("from_node", str)], signature="<from_node>")
 def hello(state: State, from_node: str, revoked: Any = None, **_: Any) -> Any:
     """Request mingle sync-data."""
     if from_node == state.hostname:

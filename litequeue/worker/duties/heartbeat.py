@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from litequeue import signals
+from litequeue.worker.announcing import HEARTBEAT, Announcer
 from litequeue.worker.duties import Duty
 
 if TYPE_CHECKING:
@@ -17,13 +18,17 @@ class Heartbeat(Duty):
 
     name = "heartbeat"
 
-    def __init__(self, store: Supervisor, process_ids: Callable[[], list[int]], interval: float) -> None:
+    def __init__(
+        self, store: Supervisor, process_ids: Callable[[], list[int]], interval: float, announcer: Announcer
+    ) -> None:
         super().__init__(interval)
+        self._announcer = announcer
         self._store = store
         self._process_ids = process_ids
 
     def run_once(self) -> None:
         """Write the time into the rows of this worker's processes."""
         self._store.heartbeat(self._process_ids())
+        self._announcer.say(HEARTBEAT)
         if signals.heartbeat_sent.receivers:
             signals.heartbeat_sent.send(sender=self)

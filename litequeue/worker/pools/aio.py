@@ -26,6 +26,7 @@ from litequeue.core.records import Claimed, Input, Outcome
 from litequeue.worker.clerk import Clerk, Start
 from litequeue.worker.coroutines import Interruptible
 from litequeue.worker.executor import Executor
+from litequeue.worker.keeping import make_executor
 from litequeue.worker.limits import InThread, Timekeeper, limits_of
 from litequeue.worker.waiting import wait_for
 
@@ -111,7 +112,7 @@ class AsyncioPool:
     def start(self) -> None:
         """Start the loop, and then claiming."""
         worker = self.worker
-        self._executor = Executor(worker.runtime, worker.options.node, worker.holder)
+        self._executor = make_executor(worker.runtime, worker.options.node, worker.holder)
         self._clerk = Clerk(
             worker.runtime,
             self._executor,

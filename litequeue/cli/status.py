@@ -1,0 +1,55 @@
+"""`litequeue status`: who answers."""
+
+from __future__ import annotations
+
+import click
+
+from litequeue.cli.completing import nodes
+from litequeue.cli.control import EXIT_UNAVAILABLE, is_error, nobody, show
+from litequeue.cli.invocation import Invocation, json_option
+from litequeue.cli.options import COMMA_SEPARATED, SECONDS, Option, SectionedHelp, joined
+from litequeue.exceptions import LiteQueueCommandException
+
+
+@click.command(cls=SectionedHelp)
+@click.option(
+    "-d",
+    "--destination",
+    type=COMMA_SEPARATED,
+    multiple=True,
+    callback=joined,
+    cls=Option,
+    metavar="NODE,...",
+    shell_complete=nodes,
+    help="Only these workers.",
+)
+@click.option(
+    "-t",
+    "--timeout",
+    type=SECONDS,
+    default=1.0,
+    show_default=True,
+    cls=Option,
+    metavar="SECONDS",
+    help="How long to wait for answers.",
+)
+@json_option
+@click.pass_obj
+def status(call: Invocation, destination: tuple[str, ...], timeout: float) -> int:
+    """Show which workers answer. The exit code is 69 when none does.
+
+    Example: litequeue -A proj status --timeout 5
+    """
+    app = call.load_app()
+    answers = app.control.ping(destination=list(destination) or None, timeout=timeout)
+    online = [answer for answer in answers if not any(is_error(said) for said in answer.values())]
+    if call.as_json:
+        call.print_json({node: said for answer in answers for node, said in answer.items()})
+    else:
+        for answer in answers:
+            click.echo(show(answer) if answer not in online else show(answer).partition("\n")[0])
+    if not online:
+        raise LiteQueueCommandException(nobody(app, ",".join(destination) or None), exit_code=EXIT_UNAVAILABLE)
+    if not call.as_json:
+        call.echo(f"\n{len(online)} node{'' if len(online) == 1 else 's'} online.")
+    return 0
