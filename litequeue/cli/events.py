@@ -168,10 +168,9 @@ def live_line(event: dict[str, Any], width: int) -> str:
     kind, uuid, hostname = event["type"], event.get("uuid"), event.get("hostname") or ""
     at = f"{datetime.fromtimestamp(event['timestamp']):%H:%M:%S.%f}"[:-3]
     subject = hostname if uuid is None else f"{event.get('name') or '?'}[{uuid}]"
-    where = f"  {hostname}" if uuid is not None and hostname else ""
-    rest = " ".join(f"  {_detail(event)}{where}".split("\n"))
-    line = f"{at} {event['number']:>7} {kind:<16} {subject}{rest}"
-    line = line if len(line) <= width else f"{line[: width - 1]}…"
+    parts = [subject, " ".join(_detail(event).splitlines()), "" if uuid is None else hostname]
+    line = f"{at} {event['number']:>7} {kind:<16} {'  '.join(part for part in parts if part)}"
+    line = line if len(line) <= width else f"{line[: width - 3]}..."
     start = len(at) + 9
     word = line[start : start + len(kind)]
     colour = _COLOURS.get(kind, "cyan" if kind.startswith("worker-") else None)
@@ -181,7 +180,8 @@ def live_line(event: dict[str, Any], width: int) -> str:
 def _detail(event: dict[str, Any]) -> str:
     if event["type"] == "task-succeeded":
         runtime = event.get("runtime")
-        return f"{event.get('result')}" + ("" if runtime is None else f" in {runtime:.3g} s")
+        took = "" if runtime is None else f" in {runtime:.3g} s" if runtime >= 1 else f" in {runtime * 1000:.3g} ms"
+        return f"{event.get('result')}{took}"
     if event["type"] in ("task-received", "task-sent"):
         return f"{event.get('args')} {event.get('kwargs')}"
     if event["type"] == "task-revoked":

@@ -58,16 +58,10 @@ def inspect(ctx: click.Context, once: bool, refresh: float) -> int | None:
 
             return run(app, refresh=refresh, color=call.color)
         call.note(LIVE_VIEW)
+    from litequeue.inspect.rendering import snapshot
     from litequeue.inspect.snapshot import take
 
-    shown = take(app)
-    if call.as_json:
-        call.print_json(shown.as_dict())
-        return 0
-    from litequeue.inspect.rendering import snapshot
-
-    click.echo(snapshot(shown, _look(call, app)))
-    return 0
+    return _print(call, app, take(app), snapshot)
 
 
 def _has_viewer() -> bool:
@@ -97,8 +91,10 @@ def _print(call: Invocation, app: Any, records: Any, render: Callable[[Any, Look
     """A record or a list of them, as JSON or as text."""
     if call.as_json:
         call.print_json([each.as_dict() for each in records] if isinstance(records, list) else records.as_dict())
-    else:
-        click.echo(render(records, _look(call, app)))
+        return 0
+    from litequeue.inspect.text import sayable
+
+    click.echo(sayable(render(records, _look(call, app)), sys.stdout.encoding))
     return 0
 
 

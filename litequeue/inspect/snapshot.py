@@ -134,7 +134,7 @@ def workers(app: LiteQueue, sampler: Sampler | None = None) -> list[WorkerView]:
                     tasks=tuple(map(str, record.info.get("tasks", ()))),
                     cpu=cpu,
                     memory=memory,
-                    events=bool(getattr(record, "events", False)),
+                    events=record.events,
                     slots=tuple(_slots(app, own, held)),
                 )
             )

@@ -67,6 +67,19 @@ def look_of_stdout(color: bool | None = None, zone: tzinfo | None = None) -> Loo
     return Look(width, terminal and color is not False, zone)
 
 
+_PLAIN: Final = str.maketrans({"├": "|", "└": "`", "│": "|", "─": "-", "↓": "v", "×": "x", "…": "~"})
+
+
+def sayable(text: str, encoding: str | None) -> str:
+    """`text` with other characters in place of those that `encoding` does not have."""
+    encoding = encoding or "ascii"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(_PLAIN).encode(encoding, "replace").decode(encoding)
+    return text
+
+
 class Column(NamedTuple):
     """A column of a table."""
 

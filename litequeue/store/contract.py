@@ -388,9 +388,7 @@ class Supervisor(Protocol):
         StoreForeign: another program made the file, or keeps tables in it, and `force` was not given.
         """
 
-    def backup(
-        self, path: str, progress: Callable[[int, int], object] | None = None, overwrite: bool = False
-    ) -> None:
+    def backup(self, path: str, progress: Callable[[int, int], object] | None = None, overwrite: bool = False) -> None:
         """Copy the queue as it is at one instant to the new file `path`, while others go on.
 
         `progress` is called with the pages that are left and all of them. The copy takes its name when it is whole and

@@ -207,8 +207,8 @@ class Gate:
             set_async(ident, type(error))
 
     def strike(self, error: BaseException) -> None:
-        """Raise `error` in the task of this thread, from a signal handler; nothing where none runs."""
-        if self.shut < OUTSIDE:
+        """Raise `error` in the task of this thread, from a signal handler; nothing where none runs, or is about to."""
+        if self.shut < OUTSIDE or self._claimed is not None:
             self._kept[:] = [error]
             self._answer()
 

@@ -15,12 +15,13 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from litequeue import exceptions, signals
 from litequeue.core import clock
 
 if TYPE_CHECKING:
+    from litequeue.worker.pools import Own
     from litequeue.worker.supervisor import Worker
 
 logger = logging.getLogger("litequeue.worker")
@@ -74,7 +75,7 @@ class Stopping:
         cold = cold or (self._timer is not None and name != "SIGTERM")
         self.ask(name, cold)
         if cold and self._worker.options.pool == "solo" and not self._softly():
-            raise exceptions.WorkerTerminate(1)  # into the task itself: this thread runs it
+            cast("Own", self._worker.pool).strike(exceptions.WorkerTerminate(1))
 
     def _softly(self) -> bool:
         """Give the task of a solo worker its time; False where there is none, or it is over."""

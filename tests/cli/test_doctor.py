@@ -49,7 +49,7 @@ def look(app: LiteQueue) -> Examine:
 
 def register(app: LiteQueue, worker: str = "celery@here", identity: Identity | None = None, **changes: Any) -> int:
     """A worker that runs: this process; idle where `idle` slots are given."""
-    idle, info = changes.pop("idle", 0), {"tasks": ["proj.add"], "concurrency": 2}
+    idle, info = changes.pop("idle", 0), {"tasks": sorted(app.tasks), "concurrency": 2}
     fields = {"role": "worker", "parent": None, "queues": ("celery",), "info": info} | changes
     holder = app.store.register(NewProcess(worker=worker, identity=identity or process.current(), **fields))
     if idle:
@@ -121,10 +121,14 @@ def test_no_broker_is_an_error() -> None:
     assert "no queue is configured" in finding.text
 
 
-def test_an_app_without_tasks_is_a_warning(tmp_path: Path) -> None:
-    empty = LiteQueue("empty", broker=str(tmp_path / "queue.db"))
-    assert levels(empty, knows_tasks=True)["tasks"] == WARNING
-    assert "tasks" not in levels(empty)
+def test_an_app_without_tasks_is_a_warning(project: Project) -> None:
+    (project.folder / "empty.py").write_text(
+        "from litequeue import LiteQueue\napp = LiteQueue('empty', broker='queue.db')\n", encoding="utf-8"
+    )
+    project.send("add", 1, 2)
+    found = json.loads(project.run("-A", "empty", "doctor", "--json").stdout)["findings"]
+    assert next(each for each in found if each["check"] == "tasks")["level"] == WARNING
+    assert "tasks" not in levels(project.app)
 
 
 def test_names_that_two_tasks_claim_are_an_error(look: Examine) -> None:

@@ -231,7 +231,7 @@ def test_the_lines_of_the_live_view() -> None:
     def line(**fields: Any) -> str:
         return re.sub(r"\x1b\[\d+m", "", live_line({**base, **fields}, 200)).split(None, 2)[2]
 
-    assert line(type="task-succeeded", result="5", runtime=0.25) == "task-succeeded   a[u1]  5 in 0.25 s  w@h"
+    assert line(type="task-succeeded", result="5", runtime=0.25) == "task-succeeded   a[u1]  5 in 250 ms  w@h"
     assert line(type="task-received", args="(1,)", kwargs="{}") == "task-received    a[u1]  (1,) {}  w@h"
     assert line(type="task-revoked", expired=True, hostname=None) == "task-revoked     a[u1]  expired"
     assert line(type="task-failed", exception="ValueError('a\nb')") == "task-failed      a[u1]  ValueError('a b')  w@h"
@@ -239,7 +239,7 @@ def test_the_lines_of_the_live_view() -> None:
     assert online == "worker-online    w@h  1 running, 5 started"
     cut = re.sub(r"\x1b\[\d+m", "", live_line({**base, "type": "task-failed", "exception": "x" * 300}, 40))
     assert len(cut) == 40
-    assert cut.endswith("…")
+    assert cut.endswith("...")
 
 
 CAMERA = """

@@ -50,7 +50,7 @@ def test_two_workers_and_a_kill_leave_no_gap(project: Project) -> None:
     victim = workers[int(node[1])]
     os.killpg(victim.pid, signal.SIGKILL)
     results += [project.send("add", n, n) for n in range(50)]
-    third = project.worker("-E", "-c", "1", "-n", "w3@here")
+    third = project.worker("-E", "-c", "1", "-n", "w3@here").ready()
     project.started("held", not_by=runner)
     project.release("held")
     ended(holding, *results)

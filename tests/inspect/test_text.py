@@ -82,3 +82,10 @@ def test_long_lines_are_wrapped() -> None:
     assert text.wrap("x" * 10, 4) == ["xxxx", "xxxx", "xx"]
     assert text.wrap("", 4) == [""]
     assert text.fields([("name", "a b"), ("none", None)], Look(80)) == "name  a b"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"), [("utf-8", "↓ é…"), ("ascii", "v ?~"), ("cp1252", "v é~"), (None, "v ?~")]
+)
+def test_what_an_encoding_does_not_have(encoding: str | None, shown: str) -> None:
+    assert text.sayable("↓ é…", encoding) == shown

@@ -72,8 +72,8 @@ class Viewer(App[int]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(str(number + 1), f"tab({number})", show=False) for number in range(4)),
-        Binding("tab", "next_tab(1)", show=False, priority=False),
-        Binding("shift+tab", "next_tab(-1)", show=False),
+        Binding("tab", "next_tab(1)", show=False, priority=True),
+        Binding("shift+tab", "next_tab(-1)", show=False, priority=True),
         Binding("slash", "filter", show=False),
         Binding("r", "retry", show=False),
         Binding("x", "revoke", show=False),
@@ -192,7 +192,8 @@ class Viewer(App[int]):
 
     def action_next_tab(self, by: int) -> None:
         """Open the next tab."""
-        self.action_tab((self.tab + by) % len(self.panes))
+        if not isinstance(self.screen, Dialog):
+            self.action_tab((self.tab + by) % len(self.panes))
 
     def on_head_chosen(self, event: Head.Chosen) -> None:
         """Open the tab that was clicked."""

@@ -48,6 +48,13 @@ def cut(text: str, width: int) -> str:
     return set_cell_size(text, width - 1) + ELLIPSIS
 
 
+def cut_start(text: str, width: int) -> str:
+    """`text` in at most `width` cells, its end kept: for names with modules before them."""
+    if cell_len(text) <= width:
+        return text
+    return ELLIPSIS + text[-max(width - 1, 0) :] if width > 1 else ELLIPSIS[:width]
+
+
 def cut_middle(text: str, width: int) -> str:
     """`text` in at most `width` cells, its begin and its end kept: for paths and names with a domain."""
     if cell_len(text) <= width:
@@ -98,6 +105,8 @@ class Column(NamedTuple):
     """Where there is no room, the columns with the greatest go first; 0 stays."""
     most: int = 1000
     """Cells beyond which it does not stretch."""
+    short: str = ""
+    """Its title where there is no room for the whole."""
 
 
 class Layout(NamedTuple):
@@ -113,7 +122,10 @@ class Layout(NamedTuple):
     def heading(self) -> Line:
         """The titles; the first of them names the table."""
         return self._join(
-            [((column.title, TITLE if place == 0 else MUTED),) for place, (_, column, _) in enumerate(self.columns)]
+            [
+                ((column.title if len(column.title) <= width else column.short or column.title, tone),)
+                for (_, column, width), tone in zip(self.columns, (TITLE, *[MUTED] * len(self.columns)), strict=False)
+            ]
         )
 
     def row(self, cells: Sequence[Line]) -> Line:

@@ -14,7 +14,7 @@ from litequeue.inspect.viewer import cells, figures
 from litequeue.inspect.viewer.data import OVERVIEW, Request, Seen
 from litequeue.inspect.viewer.filtering import quoted
 from litequeue.inspect.viewer.frame import Hint
-from litequeue.inspect.viewer.lines import Column, Line, Widths, cut, lay_out, line, one_line, sparkline
+from litequeue.inspect.viewer.lines import Column, Line, Widths, cut, cut_start, lay_out, line, one_line, sparkline
 from litequeue.inspect.viewer.look import BAD, FAINT, GOOD, MUTED, RUNNING, STRONG, TEXT, WARN
 from litequeue.inspect.viewer.pane import Target, task_hints
 from litequeue.inspect.viewer.table import Table
@@ -31,9 +31,9 @@ SLOW: Final = 60.0
 """Seconds of latency from which on it stands out."""
 
 _QUEUES: Final = (
-    Column("Queues", 12, stretch=3, most=36),
+    Column("Queues", 20, stretch=3, most=36),
     Column("ready", 7, right=True),
-    Column("scheduled", 9, right=True, drop=2),
+    Column("scheduled", 6, right=True, drop=2, stretch=1, most=9, short="sched."),
     Column("waiting", 7, right=True, drop=4),
     Column("running", 7, right=True),
     Column("failed", 7, right=True),
@@ -239,8 +239,13 @@ class Overview(Container):
 
     def _draw_failure(self, task: TaskView, width: int) -> Line:
         when = figures.short_moment(task.finished_at, self.app.zone, self._now)
-        return self._widths.lay_out(width).row(
-            [line(one_line(task.name)), line((one_line(task.error or ""), BAD)), line((when, MUTED))]
+        layout = self._widths.lay_out(width)
+        return layout.row(
+            [
+                line(cut_start(one_line(task.name), layout.width_of(0))),
+                line((one_line(task.error or ""), BAD)),
+                line((when, MUTED)),
+            ]
         )
 
 

@@ -14,7 +14,7 @@ from litequeue.inspect.viewer import figures
 from litequeue.inspect.viewer.data import SCHEDULES, Request, Seen
 from litequeue.inspect.viewer.filtering import quoted
 from litequeue.inspect.viewer.frame import Hint
-from litequeue.inspect.viewer.lines import Column, Line, Widths, line, one_line
+from litequeue.inspect.viewer.lines import Column, Line, Widths, cut_start, line, one_line
 from litequeue.inspect.viewer.look import BAD, GOOD, MUTED, TEXT, WARN
 from litequeue.inspect.viewer.pane import Target
 from litequeue.inspect.viewer.table import Table
@@ -105,11 +105,12 @@ class Schedules(Container):
         state = [(word, tone)]
         if entry.error:
             state.append((f" {one_line(entry.error)}", BAD))
-        return self._widths.lay_out(width).row(
+        layout = self._widths.lay_out(width)
+        return layout.row(
             [
                 line((one_line(entry.name), live)),
                 line((one_line(entry.when), live)),
-                line((one_line(entry.task or "?"), MUTED)),
+                line((cut_start(one_line(entry.task or "?"), layout.width_of(2)), MUTED)),
                 line((figures.ago(entry.next_run_at, now) if soon else figures.NONE, live if soon else MUTED)),
                 line((figures.short_moment(entry.last_run_at, zone, now), MUTED)),
                 line((figures.count(entry.runs), live if entry.runs else MUTED)),

@@ -16,7 +16,7 @@ from litequeue.inspect.viewer import cells, figures
 from litequeue.inspect.viewer.data import TASKS, Request, Seen
 from litequeue.inspect.viewer.filtering import parse
 from litequeue.inspect.viewer.frame import Hint, OneLine
-from litequeue.inspect.viewer.lines import Column, Line, Widths, line, one_line
+from litequeue.inspect.viewer.lines import Column, Line, Widths, cut_start, line, one_line
 from litequeue.inspect.viewer.look import BAD, KEY, MUTED, RUNNING, TEXT, WARN
 from litequeue.inspect.viewer.pane import Target, task_hints
 from litequeue.inspect.viewer.table import Table
@@ -33,9 +33,9 @@ MORE: Final = 200
 MOST: Final = 2000
 
 _COLUMNS: Final = (
-    Column("Tasks", 16, stretch=2, most=44),
+    Column("Tasks", 20, stretch=2, most=44),
     Column("state", 9),
-    Column("", 16, stretch=3),
+    Column("", 14, stretch=3),
     Column("queue", 8, drop=3, stretch=1, most=14),
     Column("worker", 14, drop=6, stretch=1, most=24),
     Column("enqueued", 8, right=True, drop=2),
@@ -227,10 +227,12 @@ class Tasks(Container):
         running = task.engine_state == "running"
         zone = self.app.zone
         paused = task.name in self.app.paused_names and task.engine_state == "ready"
-        name = line(one_line(task.name), (" paused", WARN)) if paused else line(one_line(task.name))
-        return self._widths.lay_out(width).row(
+        layout = self._widths.lay_out(width)
+        said = " paused" if paused else ""
+        name = cut_start(one_line(task.name), layout.width_of(0) - len(said))
+        return layout.row(
             [
-                name,
+                line(name, (said, WARN)),
                 line((word, tone)),
                 cells.detail(task, self._now),
                 line((one_line(task.queue), MUTED)),

@@ -67,6 +67,13 @@ class Interruptible(Pool, Protocol):
         """Raise `error` in the task that `claimed` began; False where it does not run any more. From any thread."""
 
 
+class Own(Pool, Protocol):
+    """A pool whose tasks run in the worker's own thread."""
+
+    def strike(self, error: BaseException) -> None:
+        """Raise `error` in the task that runs, and start no other; from a signal handler of that thread."""
+
+
 def make_pool(worker: Worker) -> Pool:
     """The pool that the worker's options name; ImproperlyConfigured for an unknown one."""
     name = worker.options.pool

@@ -54,6 +54,12 @@ class SoloPool:
         """Raise `error` in the task that `claimed` began; False where it does not run any more. From any thread."""
         return self._limiter is not None and self._limiter.interrupt(claimed, error)
 
+    def strike(self, error: BaseException) -> None:
+        """Raise `error` in the task that runs, and start no other; from a signal handler of this thread."""
+        self.stop()
+        if self._limiter is not None:
+            self._limiter.gate.strike(error)
+
     def stop(self) -> None:
         """End after the task that runs."""
         if self._consumer is not None:
