@@ -415,6 +415,9 @@ class Supervisor(Protocol):
         """How many rows the worker `worker`, which knows `names`, could start now or could have started already, had it
         free slots: ready ones of its queues (`queues`, until `set_queues`), and those that are due; at most `limit`."""
 
+    def set_slots(self, worker: int, slots: int) -> None:
+        """Say that the worker `worker` has so many slots from now on, in place of what it registered with."""
+
     def wake(self, holder: int, channel: Channel, queues: Sequence[str]) -> bool:
         """Look whether anybody changed the file since the last call, or something has fallen due; if so, and work is
         ready for idle slots of the worker `holder`, wake them. The safety net under lost datagrams."""

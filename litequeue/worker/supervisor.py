@@ -312,6 +312,8 @@ class Worker:
                 self.concurrency = slots
 
         self.call(resize)
+        with suppress(exceptions.OperationalError):  # only what people see depends on it
+            self.runtime.store.set_slots(self.holder, slots)
 
     def restart(self, reload: bool = False) -> None:
         """Replace every child process, each after its task; with `reload` they import changed modules anew.

@@ -85,7 +85,7 @@ class Driven:
 
 def drive(app: Any, act: Callable[[Driven], Awaitable[None]], size: tuple[int, int] = NARROW, **options: Any) -> Viewer:
     """Run the viewer, and `act` on it."""
-    viewer = Viewer(app, **{"refresh": 0.1, **options})
+    viewer = Viewer(app, **{"refresh": 0.1, "share": 1.0, **options})
 
     async def run() -> None:
         async with viewer.run_test(size=size, notifications=True) as pilot:

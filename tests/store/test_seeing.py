@@ -149,3 +149,16 @@ def test_when_a_rate_limit_opens(driver: Driver) -> None:
     assert driver.store.opens_at("add") == pytest.approx(clock.now() + 60, abs=30)
     assert driver.store.opens_at("mail") == 0.0
     assert driver.state(next(iter(hand.held))) == state.RUNNING
+
+
+def test_a_search_since_a_time_ends_where_the_tasks_get_older(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    began = clock.now()
+    old = driver.enqueue(*[driver.new() for _ in range(10)])
+    monkeypatch.setattr(clock, "now", lambda: began + 100)
+    (new,) = driver.enqueue(driver.new())
+    recent = TaskFilter(since=began + 50)
+    answer = driver.store.find(recent, 5, scan=2)
+    assert [task.id for task in answer.tasks] == [new]
+    assert answer.before == driver.row(old[-1]).seq
+    answer = driver.store.find(recent, 5, answer.before, scan=2)
+    assert (answer.tasks, answer.before) == ([], None), "there are eight more, and they are older"

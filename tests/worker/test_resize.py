@@ -38,6 +38,8 @@ def test_more_slots_run_more_at_once(app: Any, tmp_path: Path, pool: str) -> Non
         wait_until(lambda: len(starts(log)) == 1)
         embedded.worker.resize(3)
         assert embedded.worker.concurrency == 3
+        (entry,) = (record for record in app.store.processes() if record.role == "worker")
+        assert entry.info["concurrency"] == 3, "the file says so too"
         wait_until(lambda: len(starts(log)) == 3)
         time.sleep(0.1)
         assert len(starts(log)) == 3, "and no more than that"

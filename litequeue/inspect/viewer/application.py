@@ -22,7 +22,7 @@ from textual.notifications import SeverityLevel
 from litequeue.core import clock, state
 from litequeue.inspect.viewer import acting, figures
 from litequeue.inspect.viewer.acting import Outcome
-from litequeue.inspect.viewer.data import Reader, Request, Seen
+from litequeue.inspect.viewer.data import SHARE, Reader, Request, Seen
 from litequeue.inspect.viewer.dialogs import Dialog, Help, Question, about
 from litequeue.inspect.viewer.file import File
 from litequeue.inspect.viewer.frame import Foot, Head, Hint, Trouble
@@ -86,7 +86,8 @@ class Viewer(App[int]):
         Binding("ctrl+z", "suspend_process", show=False),
     ]
 
-    def __init__(self, queue: LiteQueue, refresh: float = 1.0, color: bool | None = None) -> None:
+    def __init__(self, queue: LiteQueue, refresh: float = 1.0, color: bool | None = None, share: float = SHARE) -> None:
+        """`share`: of the time that each part may take to read."""
         if color is False:
             os.environ["NO_COLOR"] = "1"  # Textual looks there, and takes it out
         super().__init__()
@@ -97,7 +98,7 @@ class Viewer(App[int]):
         self.tab = 0
         self.paused_names: frozenset[str] = frozenset()
         self.seen = Seen()
-        self.reader = Reader(queue, refresh, lambda seen: self.post_message(Fresh(seen)))
+        self.reader = Reader(queue, refresh, lambda seen: self.post_message(Fresh(seen)), share)
         self.tasks_pane = Tasks()
         self.panes: tuple[Overview, Tasks, Schedules, File] = (Overview(), self.tasks_pane, Schedules(), File())
         for palette in PALETTES.values():

@@ -97,11 +97,11 @@ class Seen:
 class Reader:
     """Reads what `look` asked for, again and again, and tells of it from its thread."""
 
-    def __init__(self, app: LiteQueue, refresh: float, tell: Callable[[Seen], object]) -> None:
+    def __init__(self, app: LiteQueue, refresh: float, tell: Callable[[Seen], object], share: float = SHARE) -> None:
         self._app = app
         self._refresh = max(refresh, 0.1)
         self._tell = tell
-        self._pace = Pace(share=SHARE, least=self._refresh * 0.9, most=max(10.0, self._refresh))
+        self._pace = Pace(share=share, least=self._refresh * 0.9, most=max(10.0, self._refresh))
         self._sampler = Sampler()
         self._search = Search(app)
         self._request = Request()

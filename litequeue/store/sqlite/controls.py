@@ -138,6 +138,15 @@ class Controls(Releasing):
             self._gates_changed(connection)
         self._wake_everybody()
 
+    _SET_SLOTS = """
+        UPDATE litequeue_processes SET info = json_set(info, '$.concurrency', ?2) WHERE id = ?1 AND json_valid(info)
+    """
+
+    def set_slots(self, worker: int, slots: int) -> None:
+        """Say that the worker has so many slots from now on."""
+        with self._database.write(NORMAL) as connection:
+            connection.execute(self._SET_SLOTS, (worker, slots))
+
     _QUEUES_SEEN = "SELECT DISTINCT queue FROM litequeue_tasks"
     _QUEUES_SERVED = "SELECT queues FROM litequeue_processes"
 

@@ -35,6 +35,8 @@ class Seeing(Gating):
     # The first of the next rows: seq has gaps where rows were pruned.
     _SLICE_FROM = "SELECT min(seq) FROM (SELECT seq FROM litequeue_tasks WHERE seq < ? ORDER BY seq DESC LIMIT ?)"
 
+    _ANY_SINCE = "SELECT 1 FROM litequeue_tasks WHERE seq >= ? AND seq < ? AND enqueued_at >= ? LIMIT 1"
+
     def find(self, which: TaskFilter, limit: int, before: int | None = None, scan: int = 20_000) -> Found:
         """Up to `limit` tasks that `which` means, the newest first; looks at some `scan` rows."""
         conditions, bindings = _conditions(which)
@@ -50,6 +52,12 @@ class Seeing(Gating):
             if len(tasks) == limit:
                 return Found(tasks, tasks[-1].seq)
             more = first is not None and connection.execute(self._SLICE_FROM, (first, 1)).get is not None
+            if (
+                more
+                and which.since is not None
+                and not connection.execute(self._ANY_SINCE, (first, before, which.since)).get
+            ):
+                more = False  # rows are in the order in which they were enqueued: older ones are not meant either
         return Found(tasks, first if more else None)
 
     _IDS = "SELECT id FROM litequeue_tasks WHERE id >= ?1 AND id < ?1 || char(1114111) ORDER BY id LIMIT ?2"
