@@ -9,10 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
-
-if TYPE_CHECKING:
-    from litequeue.core.viewing import LogLine
+from typing import Any, Final, NamedTuple, Protocol
 
 FULL: Final = "full"
 """Durability: a commit survives power loss when the call returns."""
@@ -221,6 +218,17 @@ class Graft(NamedTuple):
     """New rows. A task or group among them that names the row's own group, without an index, joins that group."""
     stop: tuple[str, ...] = ()
     """What hangs on this task by one of these edges (`core.ties`) is not to run."""
+
+
+class LogLine(NamedTuple):
+    """A line that a task logged."""
+
+    attempt: int
+    at: float
+    level: int
+    """As in `logging`: 20 is INFO."""
+    logger: str
+    message: str
 
 
 class Log(Protocol):

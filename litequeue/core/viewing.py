@@ -1,4 +1,4 @@
-"""What crosses between the rooms when somebody looks: filters, counts, periods of statistics, events, kept log lines.
+"""What crosses between the rooms when somebody looks: filters, counts, periods of statistics, events.
 
 Plain, frozen records, as in `core.records`. Times are Unix seconds.
 """
@@ -107,17 +107,6 @@ class EventRange(NamedTuple):
     """The number of the oldest event that is kept; one more than `last` where none is."""
     last: int
     """The number of the newest event; 0: there was never one."""
-
-
-class LogLine(NamedTuple):
-    """A line that a task logged."""
-
-    attempt: int
-    at: float
-    level: int
-    """As in `logging`: 20 is INFO."""
-    logger: str
-    message: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

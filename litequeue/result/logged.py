@@ -10,7 +10,7 @@ from litequeue.core import clock
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from litequeue.core.viewing import LogLine
+    from litequeue.core.records import LogLine
 
 
 class LoggedLine(NamedTuple):

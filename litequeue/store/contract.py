@@ -24,6 +24,7 @@ from litequeue.core.records import (
     Firing,
     GroupRecord,
     Input,
+    LogLine,
     Member,
     NewCanvas,
     NewEntry,
@@ -38,7 +39,7 @@ from litequeue.core.records import (
     Ticket,
 )
 from litequeue.core.steering import Command, DeadFilter, Limits, NewCommand, Pause, Reply, Revived, Termination
-from litequeue.core.viewing import EventRange, EventRecord, FileRecord, Found, LogLine, Period, QueueRecord, TaskFilter
+from litequeue.core.viewing import EventRange, EventRecord, FileRecord, Found, Period, QueueRecord, TaskFilter
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

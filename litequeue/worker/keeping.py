@@ -20,8 +20,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 from litequeue import exceptions
-from litequeue.core.records import Claimed, Input, Outcome, Ticket
-from litequeue.core.viewing import LogLine
+from litequeue.core.records import Claimed, Input, LogLine, Outcome, Ticket
 from litequeue.utils.log import LoggingProxy, let_through
 from litequeue.worker.executor import Executor
 

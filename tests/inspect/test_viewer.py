@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from litequeue import chord
+from tests.cli.conftest import PATIENCE
 from tests.inspect import looked_at
 from tests.inspect.conftest import NAME, NODE
-from tests.cli.conftest import PATIENCE
 
 pytest.importorskip("textual")
 

@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from litequeue.core import clock
-from litequeue.core.records import Claimed, NewTask, Ticket
+from litequeue.core.records import Claimed, LogLine, NewTask, Ticket
 from litequeue.core.steering import DeadFilter
-from litequeue.core.viewing import LogLine
 from tests.store.conftest import Driver, Hand, fail, retry, succeed
 
 

@@ -102,6 +102,10 @@ class Overview(Container):
         yield self.nodes
         yield self.failures
 
+    def on_mount(self) -> None:
+        """The first picture is laid out already."""
+        self.set_class(self.app.size.width >= WIDE, "-wide")
+
     def on_resize(self, event: events.Resize) -> None:
         """Two panes where there is room."""
         self.set_class(event.size.width >= WIDE, "-wide")

@@ -67,10 +67,9 @@ class Tasks(Container):
     Tasks { layout: vertical; }
     Tasks #filter { height: 1; background: $background; }
     Tasks #query {
-        width: 2fr; height: 1; border: none; padding: 0 1; background: $background; color: $foreground; display: none;
+        width: 2fr; height: 1; border: none; padding: 0 1; background: $background; color: $foreground;
     }
     Tasks #query:focus { border: none; background-tint: $background 0%; }
-    Tasks.-typing #query { display: block; }
     Tasks #standing { width: 3fr; }
     Tasks #tasks { margin-top: 1; }
     """
@@ -88,6 +87,7 @@ class Tasks(Container):
             self._draw, lambda task: task.id, heading=lambda width: self._widths.lay_out(width).heading(), id="tasks"
         )
         self.input = FilterInput(id="query", select_on_focus=False, compact=True)
+        self.input.styles.display = "none"
         self.standing = OneLine(id="standing")
 
     def compose(self) -> ComposeResult:
@@ -173,7 +173,8 @@ class Tasks(Container):
     def begin_typing(self) -> None:
         """Open the filter's line."""
         self.add_class("-typing")
-        self.input.focus()
+        self.input.styles.display = "block"  # at once, not with the next pass over the styles: it must take the next key
+        self.screen.set_focus(self.input)
         self.input.cursor_position = len(self.input.value)
         self._tell()
 
@@ -186,7 +187,8 @@ class Tasks(Container):
         """Go on with the list."""
         event.stop()
         self.remove_class("-typing")
-        self.table.focus()
+        self.input.styles.display = "none"
+        self.screen.set_focus(self.table)
         self._apply()
 
     def action_clear(self) -> None:

@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 import apsw
 
-from litequeue.core.records import NORMAL, Outcome, Ticket
-from litequeue.core.viewing import LogLine
+from litequeue.core.records import NORMAL, LogLine, Outcome, Ticket
 from litequeue.store.sqlite.engine import Engine, fetch
 
 
