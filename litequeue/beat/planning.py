@@ -291,7 +291,10 @@ def _is_due(at: float | None, now: float) -> bool:
 
 def read_schedule(text: str) -> BaseSchedule:
     """The schedule that stands in a row. ScheduleError, ValueError: it cannot be read."""
-    return schedule_from_json(json.loads(text))
+    try:
+        return schedule_from_json(json.loads(text))
+    except RecursionError:
+        raise ValueError("the schedule in the row is nested too deep") from None
 
 
 def _read_call(entry: Entry) -> tuple[NewTask, str]:

@@ -108,9 +108,9 @@ def dead(ctx: click.Context, /, **given: Any) -> int | None:
     with _told():
         letters = app.control.dead(**_which(given, limit=limit + 1))
     if call.as_json:
-        click.echo(json.dumps([letter.as_dict() for letter in letters[:limit]], indent=2))
+        call.print_json([letter.as_dict() for letter in letters[:limit]])
     elif letters:
-        click.echo(_table(letters[:limit], app.timezone))
+        call.print_text(_table(letters[:limit], app.timezone))
     else:
         click.echo("No dead letters.")
     if len(letters) > limit:
@@ -138,7 +138,7 @@ def show(call: Invocation, task_id: str) -> int:
     if call.as_json:
         call.print_json(found.as_dict())
     else:
-        click.echo(render(found, look_of_stdout(call.color, app.timezone)))
+        call.print_text(render(found, look_of_stdout(call.color, app.timezone)))
     return 0
 
 

@@ -63,9 +63,9 @@ def _print(call: Invocation, findings: list[Finding]) -> None:
         level = click.style(f"{finding.level:7}", fg=_COLORS[finding.level], bold=finding.level == "error")
         if call.quiet and finding.advice is None:
             continue
-        click.echo(f"{level}  {finding.check:{width}}  {finding.text}", color=call.color)
+        call.print_text(f"{level}  {finding.check:{width}}  {finding.text}")
         if finding.advice is not None:
-            click.echo(f"{'':{width + 11}}{finding.advice}")
+            call.print_text(f"{'':{width + 11}}{finding.advice}")
     bad = [sum(finding.level == level for finding in findings) for level in ("error", "warning")]
     if any(bad):
         click.echo(f"{bad[0]} error{'' if bad[0] == 1 else 's'}, {bad[1]} warning{'' if bad[1] == 1 else 's'}.")

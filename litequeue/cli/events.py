@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -19,7 +17,7 @@ from litequeue.cli.detach import Background, asked_for, daemon_options
 from litequeue.cli.existing import existing_app
 from litequeue.cli.invocation import Invocation, json_option
 from litequeue.cli.options import LOG_LEVEL, CommaSeparated, Option, SectionedHelp, nearest
-from litequeue.exceptions import LiteQueueCommandException, LostEvents
+from litequeue.exceptions import LiteQueueCommandException
 
 _COLOURS: Final = {
     "task-succeeded": "green",
@@ -89,7 +87,7 @@ def events(call: Invocation, /, **given: Any) -> int:
     with background.telling(camera_ready):
         app = existing_app(call, with_tasks=given["camera"] is not None)
         _check_after(app, given)
-        with _told_of_losses(call), _ended_by_sigterm():
+        with call.telling_warnings(), _ended_by_sigterm():
             return _film(app, call, given, background) if given["camera"] else _show(app, call, given)
 
 
@@ -152,13 +150,13 @@ def _note_who_writes(app: Any, call: Invocation) -> None:
 def _printer(call: Invocation, dump: bool) -> Callable[[dict[str, Any]], None]:
     """What prints an event, as it was asked for."""
     if call.as_json:
-        return lambda event: click.echo(json.dumps(event, default=str))
+        return lambda event: call.print_json(event, indent=None)
     if dump or not sys.stdout.isatty():
         from litequeue.events.dumper import Dumper
 
         dumper = Dumper()
-        return lambda event: click.echo(dumper.line(event))
-    return lambda event: click.echo(live_line(event, shutil.get_terminal_size().columns), color=call.color)
+        return lambda event: call.print_text(dumper.line(event))
+    return lambda event: call.print_text(live_line(event, shutil.get_terminal_size().columns))
 
 
 def live_line(event: dict[str, Any], width: int) -> str:
@@ -224,23 +222,6 @@ def _film(app: Any, call: Invocation, given: dict[str, Any], background: Backgro
 
 
 # Around both
-
-
-@contextmanager
-def _told_of_losses(call: Invocation) -> Iterator[None]:
-    """Events that are not kept any more are told of in one line."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", LostEvents)
-        before = warnings.showwarning
-
-        def show(message: Warning | str, category: type[Warning], *args: Any, **kwargs: Any) -> None:
-            if issubclass(category, LostEvents):
-                call.note(str(message))
-            else:
-                before(message, category, *args, **kwargs)
-
-        warnings.showwarning = show
-        yield
 
 
 @contextmanager

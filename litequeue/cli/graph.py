@@ -70,9 +70,9 @@ def task(call: Invocation, task_id: str, kind: str, ids: bool, ascii: bool, limi
             }
         )
     elif kind == "text":
-        click.echo(found.to_text(ids=ids, ascii=ascii or not _can_draw()))
+        call.print_text(found.to_text(ids=ids, ascii=ascii or not _can_draw()))
     else:
-        click.echo((found.to_mermaid() if kind == "mermaid" else found.to_dot()).rstrip())
+        call.print_text((found.to_mermaid() if kind == "mermaid" else found.to_dot()).rstrip())
     return 0
 
 
@@ -112,7 +112,7 @@ def workers(call: Invocation) -> int:
         for place, label in enumerate(_slots(worker["concurrency"])):
             lines.append(f"  w{number}s{place} [label={_quoted(label)}, shape=oval, fontsize=10];")
             lines.append(f"  w{number}s{place} -> w{number} [arrowhead=none];")
-    click.echo(_dot("workers", lines))
+    call.print_text(_dot("workers", lines))
     return 0
 
 
@@ -152,7 +152,7 @@ def bindings(call: Invocation) -> int:
         lines.append(f'  k{place} [label={_quoted(binding["routing_key"])}, shape=plaintext, style=""];')
         lines.append(f"  k{place} -> q{place};")
         lines += [f"  q{place} -> {numbers[node]};" for node in binding["workers"]]
-    click.echo(_dot("bindings", lines))
+    call.print_text(_dot("bindings", lines))
     return 0
 
 

@@ -92,9 +92,7 @@ def _print(call: Invocation, app: Any, records: Any, render: Callable[[Any, Look
     if call.as_json:
         call.print_json([each.as_dict() for each in records] if isinstance(records, list) else records.as_dict())
         return 0
-    from litequeue.inspect.text import sayable
-
-    click.echo(sayable(render(records, _look(call, app)), sys.stdout.encoding))
+    call.print_text(render(records, _look(call, app)))
     return 0
 
 

@@ -178,12 +178,13 @@ def _ask(call: Invocation, name: str, info: CommandInfo, arguments: tuple[str, .
         pattern=given["pattern"],
         timeout=info.default_timeout if given["timeout"] is None else given["timeout"],
     )
-    answers = (_pong(asker) if name == "ping" else asker._request(name, **compiled)) or {}
+    with call.telling_warnings():
+        answers = (_pong(asker) if name == "ping" else asker._request(name, **compiled)) or {}
     answered = [node for node, said in answers.items() if not is_error(said)]
     if call.as_json and answers:
-        click.echo(json.dumps(answers, default=str))
+        call.print_json(answers, indent=None)
     for node, said in {} if call.as_json else answers.items():
-        click.echo(_said(node, said))
+        call.print_text(_said(node, said))
     if not answers or (name == "ping" and not answered):
         raise LiteQueueCommandException(
             nobody(app, ",".join(given["destination"] or ()) or given["pattern"]), exit_code=EXIT_UNAVAILABLE

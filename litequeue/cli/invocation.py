@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Any, TextIO, TypeVar
 import click
 
 from litequeue.cli.options import Option
-from litequeue.exceptions import LiteQueueCommandException
+from litequeue.exceptions import LiteQueueCommandException, LiteQueueWarning
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -48,11 +49,39 @@ class Invocation:
         if not self.quiet:
             click.echo(text, nl=nl)
 
-    def print_json(self, value: Any) -> None:
-        """`value` as JSON on stdout; what JSON cannot say is text."""
+    def print_json(self, value: Any, indent: int | None = 2) -> None:
+        """`value` as JSON on stdout; what JSON cannot say is text, and a number that it cannot say is null."""
         import json
 
-        click.echo(json.dumps(value, indent=2, default=str))
+        try:
+            text = json.dumps(value, indent=indent, default=str, allow_nan=False)
+        except ValueError:
+            text = json.dumps(json.loads(json.dumps(value, default=str), parse_constant=_null), indent=indent)
+        click.echo(text)
+
+    def print_text(self, text: str) -> None:
+        """`text` on stdout, as far as it can be shown there: what would steer the terminal is written out."""
+        from litequeue.inspect.text import sayable
+
+        click.echo(sayable(text, sys.stdout.encoding), color=self.color)
+
+    @contextmanager
+    def telling_warnings(self) -> Iterator[None]:
+        """Make a note, of one line, of each warning of ours."""
+        import warnings
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", LiteQueueWarning)
+            before = warnings.showwarning
+
+            def show(message: Warning | str, category: type[Warning], *args: Any, **kwargs: Any) -> None:
+                if issubclass(category, LiteQueueWarning):
+                    self.note(str(message))
+                else:
+                    before(message, category, *args, **kwargs)
+
+            warnings.showwarning = show
+            yield
 
     @property
     def color(self) -> bool | None:
@@ -120,6 +149,10 @@ class Invocation:
         if not creates:
             _check_there(app)
         return app
+
+
+def _null(_name: str) -> None:
+    """What stands in JSON for NaN and Infinity, which it does not have."""
 
 
 def _check_there(app: Any) -> None:

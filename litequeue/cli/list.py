@@ -42,7 +42,7 @@ def queues(call: Invocation) -> int:
         (row["name"], *(str(row[count]) for count in _COUNTS), str(len(row["workers"])), "paused" * row["paused"])
         for row in found
     ]
-    click.echo(_columns(("queue", *_COUNTS, "workers", ""), rows, right=len(_COUNTS) + 1))
+    call.print_text(_columns(("queue", *_COUNTS, "workers", ""), rows, right=len(_COUNTS) + 1))
     return 0
 
 
@@ -82,7 +82,7 @@ def bindings(call: Invocation) -> int:
     if call.as_json:
         call.print_json(found)
     else:
-        click.echo(_columns(("queue", "exchange", "routing key"), [tuple(row.values()) for row in found]))
+        call.print_text(_columns(("queue", "exchange", "routing key"), [tuple(row.values()) for row in found]))
     return 0
 
 
@@ -126,7 +126,7 @@ def tasks(call: Invocation, builtins: bool) -> int:
         (f"{task['name']}{task['signature']}", " ".join(f"{key}={value}" for key, value in task["options"].items()))
         for task in found
     ]
-    click.echo(_columns(("task", "options"), rows) if rows else "The app has no tasks.")
+    call.print_text(_columns(("task", "options"), rows) if rows else "The app has no tasks.")
     return 0
 
 

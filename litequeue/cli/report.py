@@ -21,5 +21,5 @@ def report(call: Invocation) -> int:
     if call.as_json:
         call.print_json(found)
     else:
-        click.echo(as_text(found))
+        call.print_text(as_text(found))
     return 0

@@ -172,7 +172,7 @@ def list_entries(call: Invocation) -> int:
     if call.as_json:
         call.print_json([entry.as_dict() for entry in entries])
     else:
-        click.echo(table(entries) if entries else "The schedule has no entries.")
+        call.print_text(table(entries) if entries else "The schedule has no entries.")
     return 0
 
 
@@ -397,4 +397,4 @@ def _print(call: Invocation, entry: Any) -> None:
     if call.as_json:
         call.print_json(entry.as_dict())
     else:
-        click.echo(page(entry))
+        call.print_text(page(entry))

@@ -67,7 +67,7 @@ def read_errbacks(text: str | None) -> list[NewTask]:
         return []
     try:
         return [_read(kept) for kept in json.loads(text)]
-    except (TypeError, AttributeError, KeyError) as error:
+    except (TypeError, AttributeError, KeyError, RecursionError) as error:
         raise ValueError(f"error callbacks that cannot be read: {error}") from error
 
 

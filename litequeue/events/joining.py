@@ -78,7 +78,10 @@ class _Row:
         if record.state == FAILED and self.is_at(attempt):
             if record.result is None:
                 return None, record.traceback
-            exception, traceback = ending_of(self.app, record)
+            try:
+                exception, traceback = ending_of(self.app, record)
+            except Exception as error:  # of a serializer that is not accepted here, say
+                exception, traceback = error, record.traceback
             return _text(exception), traceback
         from litequeue.core.failure import decode_exception
 
@@ -250,7 +253,7 @@ def _iso(at: float | None) -> str | None:
 def _object(text: str | None) -> dict[str, Any]:
     try:
         found = json.loads(text) if text else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

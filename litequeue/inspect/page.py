@@ -292,7 +292,7 @@ def _json(text: str | None) -> Any:
     """What is kept as JSON; its text, where somebody has written something else there."""
     try:
         return None if text is None else json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -107,7 +107,7 @@ def call_of(app: LiteQueue, record: TaskRecord, length: int = LENGTH) -> Call:
     own_args, own_kwargs = said.get("argsrepr"), said.get("kwargsrepr")
     args: Any = None
     kwargs: Any = None
-    if len(record.payload) <= _LARGE and (own_args is None or own_kwargs is None):
+    if _size(record.payload) <= _LARGE and (own_args is None or own_kwargs is None):
         with suppress(Exception):  # another serializer, or a class that is not here
             args, kwargs = app.codec.decode_call(record.payload, record.serializer, record.compression)
     shown_args = own_args or ("?" if args is None else _short(tuple(args), length))
@@ -129,9 +129,14 @@ def _said(record: TaskRecord) -> dict[str, Any]:
     """The options of the row that no query needs."""
     try:
         said = json.loads(record.options or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return said if isinstance(said, dict) else {}
+
+
+def _size(stored: object) -> int:
+    """Of text or bytes; a number that somebody has written into their place has none."""
+    return len(stored) if isinstance(stored, (str, bytes)) else 0
 
 
 def _without(text: str, brackets: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -70,9 +71,14 @@ def look_of_stdout(color: bool | None = None, zone: tzinfo | None = None) -> Loo
 _PLAIN: Final = str.maketrans({"├": "|", "└": "`", "│": "|", "─": "-", "↓": "v", "×": "x", "…": "~"})
 
 
+# What is shown comes from rows, and whoever wrote them shall not steer the terminal. Colours may: they are ours.
+_STEERS: Final = re.compile(r"\x1b(?!\[[0-9;]*m)|[\x00-\x09\x0b-\x1a\x1c-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
 def sayable(text: str, encoding: str | None) -> str:
-    """`text` with other characters in place of those that `encoding` does not have."""
+    """`text` with other characters in place of those that steer a terminal, or that `encoding` does not have."""
     encoding = encoding or "ascii"
+    text = _STEERS.sub(lambda found: ascii(found[0])[1:-1], text)
     try:
         text.encode(encoding)
     except UnicodeEncodeError:

@@ -148,7 +148,7 @@ def test_registered(app: Any, worker: Any) -> None:
     assert {ADD, HOLD, "tests.control.steered.limited [rate_limit=1000/s]"} <= {*names}
     assert not any(name.startswith(("celery.", "litequeue.")) for name in names)
     assert f"{ADD} [name={ADD}]" in app.control.inspect().registered("name")[NODE]
-    assert app.control.inspect().registered_tasks("max_retries")[NODE][0] == f"{ADD} [max_retries=3]"
+    assert f"{ADD} [max_retries=3]" in app.control.inspect().registered_tasks("max_retries")[NODE]
 
 
 def test_active_queues(app: Any, run_worker: Callable[..., Any]) -> None:

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from litequeue.inspect.views import ScheduleView
 
 INTERRUPTED: Final = 130
-DEEP: Final = 8
-"""Pages that lie over each other, at most; the lowest is closed then."""
+_KEYS: Final = frozenset({"tab", "next_tab", "filter", "retry", "revoke", "pause", "look_otherwise", "help", "leave"})
+"""The actions of keys that are letters too."""
 
 
 class Fresh(Message):
@@ -71,26 +71,28 @@ class Viewer(App[int]):
     Toast .toast--title { text-style: bold; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(str(number + 1), f"tab({number})", show=False) for number in range(4)),
+        *(Binding(str(number + 1), f"tab({number})", show=False, priority=True) for number in range(4)),
         Binding("tab", "next_tab(1)", show=False, priority=True),
         Binding("shift+tab", "next_tab(-1)", show=False, priority=True),
-        Binding("slash", "filter", show=False),
-        Binding("r", "retry", show=False),
-        Binding("x", "revoke", show=False),
-        Binding("p", "pause", show=False),
-        Binding("t", "look_otherwise", show=False),
-        Binding("question_mark,f1", "help", show=False),
-        Binding("q", "leave", show=False),
+        Binding("slash", "filter", show=False, priority=True),
+        Binding("r", "retry", show=False, priority=True),
+        Binding("x", "revoke", show=False, priority=True),
+        Binding("p", "pause", show=False, priority=True),
+        Binding("t", "look_otherwise", show=False, priority=True),
+        Binding("question_mark,f1", "help", show=False, priority=True),
+        Binding("q", "leave", show=False, priority=True),
         Binding("ctrl+c", "interrupt", show=False, priority=True),
-        Binding("ctrl+q", "leave", show=False, priority=True),
+        Binding("ctrl+q", "interrupt", show=False, priority=True),
         Binding("ctrl+z", "suspend_process", show=False),
     ]
+    """With priority, so that keys which are typed fast are taken in their order; see `check_action`."""
 
     def __init__(self, queue: LiteQueue, refresh: float = 1.0, color: bool | None = None, share: float = SHARE) -> None:
         """`share`: of the time that each part may take to read."""
         if color is False:
             os.environ["NO_COLOR"] = "1"  # Textual looks there, and takes it out
-        super().__init__()
+        # Without colours those of the terminal are left alone; Textual would make its default colour black.
+        super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
         self.queue = queue
         self.animation_level = "none"
         self.path = str(queue.store.path)
@@ -193,8 +195,7 @@ class Viewer(App[int]):
 
     def action_next_tab(self, by: int) -> None:
         """Open the next tab."""
-        if not isinstance(self.screen, Dialog):
-            self.action_tab((self.tab + by) % len(self.panes))
+        self.action_tab((self.tab + by) % len(self.panes))
 
     def on_head_chosen(self, event: Head.Chosen) -> None:
         """Open the tab that was clicked."""
@@ -225,11 +226,12 @@ class Viewer(App[int]):
 
     def action_help(self) -> None:
         """The keys."""
-        if not isinstance(self.screen, Dialog):
-            self.push_screen(Help())
+        self.push_screen(Help())
 
     def action_look_otherwise(self) -> None:
         """Other colours: dark, light, those of the terminal."""
+        if self.no_color:
+            return
         names = list(PALETTES)
         self.theme = names[(names.index(self.theme) + 1) % len(names)]
         for screen in self.screen_stack:
@@ -245,6 +247,12 @@ class Viewer(App[int]):
         self.exit(INTERRUPTED)
 
     # Acting
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """No key of the view counts where text is typed, or a question is open."""
+        if action in _KEYS and (self.tasks_pane.input.has_focus or isinstance(self.screen, Dialog)):
+            return False
+        return super().check_action(action, parameters)
 
     def action_retry(self) -> None:
         """Run the task under the cursor again."""

@@ -42,7 +42,6 @@ class PageScreen(Screen[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,backspace", "back", show=False),
-        Binding("q", "app.leave", show=False),
     ]
 
     def __init__(self, task_id: str) -> None:

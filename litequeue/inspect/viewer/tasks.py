@@ -49,7 +49,7 @@ class FilterInput(Input):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", show=False),
-        Binding("down", "submit", show=False),
+        Binding("down,tab", "submit", show=False),
         Binding("ctrl+c", "app.interrupt", show=False),
     ]
 
@@ -173,7 +173,9 @@ class Tasks(Container):
     def begin_typing(self) -> None:
         """Open the filter's line."""
         self.add_class("-typing")
-        self.input.styles.display = "block"  # at once, not with the next pass over the styles: it must take the next key
+        self.input.styles.display = (
+            "block"  # at once, not with the next pass over the styles: it must take the next key
+        )
         self.screen.set_focus(self.input)
         self.input.cursor_position = len(self.input.value)
         self._tell()

@@ -31,9 +31,18 @@ def fetch(connection: apsw.Connection, statement: str, bindings: tuple[Any, ...]
 def read_queues(text: str) -> tuple[str, ...]:
     """The queues of a process; none where the row is not as we write it."""
     try:
-        return tuple(map(str, json.loads(text)))
-    except (TypeError, ValueError):
+        return tuple(queue for queue in map(str, json.loads(text)) if is_text(queue))
+    except (TypeError, ValueError, RecursionError):
         return ()
+
+
+def is_text(value: str) -> bool:
+    """Whether SQLite can be asked for it: JSON can say half a surrogate pair, UTF-8 cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 # A flag whose column says more than yes or no.

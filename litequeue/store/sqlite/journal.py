@@ -128,7 +128,7 @@ def _readable(number: int, at: float, worker: str | None, moves: str) -> Iterabl
     """The events of a row; none where somebody has written something else there."""
     try:
         return list(events_of(number, at, worker, moves))
-    except (ValueError, TypeError, IndexError, AttributeError):
+    except (ValueError, TypeError, IndexError, AttributeError, RecursionError):
         return ()
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import apsw
 
@@ -401,11 +401,22 @@ def _lost(name: str, task_id: str, reason: str, deaths: int, at_most_once: bool)
 
 
 def _read_info(text: str) -> dict[str, Any]:
+    """What a process says of itself; without what is not as we write it."""
     try:
         info = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
-    return info if isinstance(info, dict) else {}
+    if not isinstance(info, dict):
+        return {}
+    return {name: value for name, value in info.items() if name not in _IS_OURS or _IS_OURS[name](value)}
+
+
+_IS_OURS: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "pool": lambda value: isinstance(value, str),
+    "concurrency": lambda value: type(value) is int and 0 <= value <= _MOST_SLOTS,
+    "tasks": lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
+}
+_MOST_SLOTS: Final = 100_000
 
 
 def _record(row: tuple[Any, ...]) -> ProcessRecord:

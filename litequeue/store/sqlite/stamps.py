@@ -64,7 +64,7 @@ def stamps_of(text: str | None) -> Iterator[tuple[str, str]]:
     """The stamps of a row as (header, value in JSON); a header with a list of values has each of them."""
     try:
         stamps = json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return
     if isinstance(stamps, dict):
         yield from _pairs(stamps)

@@ -149,7 +149,7 @@ def _call(state: State, task: TaskRecord) -> tuple[Any, Any]:
         try:
             options = json.loads(task.options or "{}")
             return options.get("argsrepr"), options.get("kwargsrepr")
-        except (AttributeError, ValueError):
+        except (AttributeError, ValueError, RecursionError):
             return None, None
     return list(args), dict(kwargs)
 
