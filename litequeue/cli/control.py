@@ -153,11 +153,11 @@ def control(
     if not answers and not info.in_file:
         raise LiteQueueCommandException(nobody(app, nodes), exit_code=EXIT_UNAVAILABLE)
     if call.as_json:
-        click.echo(json.dumps(answers, default=str))
+        call.print_json(answers, indent=None)
     elif not answers:
         call.echo("Done. No worker is running that could say so." if nodes is None else f"Done. {nobody(app, nodes)}")
     for answer in [] if call.as_json else answers:
-        click.echo(show(answer))
+        call.print_text(show(answer))
     return 1 if any(is_error(value) for answer in answers for value in answer.values()) else 0
 
 

@@ -42,7 +42,10 @@ class Invocation:
         if text not in self.notes:
             self.notes.append(text)
             if not self.quiet:
-                click.echo(f"litequeue: {text}", file=file, err=True)
+                from litequeue.inspect.text import sayable
+
+                said = sayable(" ".join(text.split()), getattr(file or sys.stderr, "encoding", None))
+                click.echo(f"litequeue: {said}", file=file, err=True)
 
     def echo(self, text: str, *, nl: bool = True) -> None:
         """Text on stdout, unless `--quiet`."""

@@ -180,5 +180,7 @@ def _no_such_option(exc: click.NoSuchOption) -> str:
 def _report(message: str, exc: BaseException, code: int) -> int:
     ctx = getattr(exc, "ctx", None)
     where = ctx.command_path if ctx is not None else "litequeue"
-    click.echo(f"{where}: {' '.join(message.split())}", err=True)
+    from litequeue.inspect.text import sayable
+
+    click.echo(sayable(f"{where}: {' '.join(message.split())}", getattr(sys.stderr, "encoding", None)), err=True)
     return code

@@ -77,7 +77,7 @@ def _change(call: Invocation, verb: str, queues: tuple[str, ...], tasks: tuple[s
         for kind, found in paused.items()
         for name, at in found.items()
     ]
-    click.echo("\n".join(lines) or "Nothing is paused.")
+    call.print_text("\n".join(lines) or "Nothing is paused.")
     return 0
 
 

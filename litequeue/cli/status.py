@@ -41,13 +41,14 @@ def status(call: Invocation, destination: tuple[str, ...], timeout: float) -> in
     Example: litequeue -A proj status --timeout 5
     """
     app = call.load_app()
-    answers = app.control.ping(destination=list(destination) or None, timeout=timeout)
+    with call.telling_warnings():
+        answers = app.control.ping(destination=list(destination) or None, timeout=timeout)
     online = [answer for answer in answers if not any(is_error(said) for said in answer.values())]
     if call.as_json:
         call.print_json({node: said for answer in answers for node, said in answer.items()})
     else:
         for answer in answers:
-            click.echo(show(answer) if answer not in online else show(answer).partition("\n")[0])
+            call.print_text(show(answer) if answer not in online else show(answer).partition("\n")[0])
     if not online:
         raise LiteQueueCommandException(nobody(app, ",".join(destination) or None), exit_code=EXIT_UNAVAILABLE)
     if not call.as_json:

@@ -87,10 +87,19 @@ def events_of(number: int, at: float, worker: str | None, text: str) -> Iterator
     for kind, *rest in json.loads(text):
         if kind == _PUBLISHED:
             name, fields = rest
+            _check(name, fields)
             yield EventRecord(number, at, name, fields.get("uuid"), None, worker, fields)
             number += 1
             continue
         task_id, attempt, *more = rest
+        fields = more[0] if more else {}
+        _check(task_id, fields)
         for event in _TYPES.get(kind, (f"task-{kind}",)):
-            yield EventRecord(number, at, event, task_id, attempt, worker, more[0] if more else {})
+            yield EventRecord(number, at, event, task_id, attempt, worker, fields)
             number += 1
+
+
+def _check(text: object, fields: object) -> None:
+    """TypeError: it is not as we write it."""
+    if not (isinstance(text, str) and isinstance(fields, dict)):
+        raise TypeError("a move that cannot be read")

@@ -197,7 +197,7 @@ def _written(record: TaskRecord) -> dict[str, Any]:
         "origin": record.origin,
         "serializer": record.serializer,
         "compression": record.compression,
-        "size": len(record.payload) if isinstance(record.payload, bytes) else len(record.payload.encode()),
+        "size": len(record.payload if isinstance(record.payload, bytes) else str(record.payload).encode()),
         "time_limit": record.time_limit,
         "soft_time_limit": record.soft_time_limit,
         "ignore_result": bool(record.ignore_result),

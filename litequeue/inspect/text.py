@@ -72,7 +72,9 @@ _PLAIN: Final = str.maketrans({"├": "|", "└": "`", "│": "|", "─": "-", "
 
 
 # What is shown comes from rows, and whoever wrote them shall not steer the terminal. Colours may: they are ours.
-_STEERS: Final = re.compile(r"\x1b(?!\[[0-9;]*m)|[\x00-\x09\x0b-\x1a\x1c-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_STEERS: Final = re.compile(
+    r"\x1b(?!\[[0-9;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
 
 
 def sayable(text: str, encoding: str | None) -> str:

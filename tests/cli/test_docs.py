@@ -132,8 +132,20 @@ JSON = (
     "schedule disable each",
     "schedule run each",
     "schedule remove each",
+    "events --once",
+    "doctor",
+    "backup {folder}/copy.db",
+    "vacuum",
+    "upgrade --check",
+    "multi names w1",
+    "multi show w1",
+    "multi get w1 w1",
+    "multi stop w1 --pidfile={folder}/%n.pid",
+    "service systemd -A proj",
 )
-"""Every command that prints objects; those of a page of their own are checked with it."""
+"""Every command that prints objects, but for those of `inspect`: tests/inspect has them."""
+WITHOUT_JSON = {"worker", "beat", "shell", "completion", "help"}
+"""Commands that print no objects."""
 
 BY_NAME = {"settings", "versions", "options", "kwargs", "schedule"}
 """Keys below which there are names that are not ours to explain."""
@@ -163,18 +175,25 @@ def app(tmp_path: Path) -> Iterator[LiteQueue]:
     def fail() -> None:
         raise ValueError("no")
 
-    with made.start_worker(pool="threads", concurrency=1, hostname="w1@here", beat=False):
+    with made.start_worker(pool="threads", concurrency=1, hostname="w1@here", beat=False, task_events=True):
         add.apply_async((1, 1), task_id="succeeded").get(timeout=30)
         fail.apply_async(task_id="failed").get(timeout=30, propagate=False)
         yield made
     made.close()
 
 
-def test_every_key_of_what_is_printed_as_json_is_explained(app: LiteQueue, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_is_among_them() -> None:
+    assert set(COMMANDS) - WITHOUT_JSON - {"inspect"} == {line.split()[0] for line in JSON}
+
+
+def test_every_key_of_what_is_printed_as_json_is_explained(
+    app: LiteQueue, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     unexplained = {}
     for line in JSON:
-        run([*line.split(), "--json"], app=app)
+        run([*line.format(folder=tmp_path).split(), "--json"], app=app)
         out, err = capsys.readouterr()
         assert out, f"{line}: {err}"
-        unexplained[line] = missing(keys(json.loads(out)))
+        printed = out.splitlines() if line.startswith("events") else [out]  # there an object a line
+        unexplained[line] = missing(set().union(*(keys(json.loads(text)) for text in printed)))
     assert {line: names for line, names in unexplained.items() if names} == {}

@@ -324,7 +324,7 @@ def test_nothing_is_read_while_nothing_changes(app: Any) -> None:
         began = time.monotonic()
         await view.until(lambda: view.viewer.seen.at > at + 0.5)
         if time.monotonic() - began < 4:  # a quiet file is read every five seconds all the same
-            assert reader.reads <= reads + 1
+            assert reader.reads <= reads + 4, "each part of the screen once"
         looked_at.add.delay(1, 2)
         await view.until(lambda: reader.reads > reads)
 

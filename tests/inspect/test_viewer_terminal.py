@@ -23,6 +23,8 @@ if sys.platform == "win32":
     pytest.skip("a pty is POSIX's", allow_module_level=True)
 
 NARROW, WIDE = (80, 24), (160, 50)
+OURS = ("LITEQUEUE_", "NO_COLOR", "COLUMNS", "LINES", "TEXTUAL")
+"""What is not handed on of the environment."""
 KEYS = {"enter": "\r", "escape": "\x1b", "tab": "\t", "down": "\x1b[B", "ctrl+c": "\x03"}
 ALTERNATE_OFF, CURSOR_ON, MOUSE_OFF = b"\x1b[?1049l", b"\x1b[?25h", b"\x1b[?1000l"
 
@@ -35,7 +37,7 @@ class Terminal:
         self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
         self.written = b""
-        clean = {name: text for name, text in os.environ.items() if not name.startswith(("LITEQUEUE_", "NO_COLOR"))}
+        clean = {name: text for name, text in os.environ.items() if not name.startswith(OURS)}
         clean |= {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "COLORTERM": "truecolor", **environment}
         self.child = pexpect.spawn(
             sys.executable,
@@ -181,7 +183,7 @@ def test_a_signal_leaves_a_whole_terminal(
 def test_the_terminal_echoes_again_afterwards(file: str) -> None:
     """What the program changes of how the terminal treats what is typed it changes back."""
     command = f"stty -g; {shlex.quote(sys.executable)} -m litequeue -b {shlex.quote(file)} inspect; echo; stty -g"
-    environment = {name: text for name, text in os.environ.items() if not name.startswith("LITEQUEUE_")}
+    environment = {name: text for name, text in os.environ.items() if not name.startswith(OURS)}
     child = pexpect.spawn(
         "/bin/sh",
         ["-c", command],

@@ -214,10 +214,6 @@ class Viewer(App[int]):
         while isinstance(self.screen, (PageScreen, Dialog)):
             self.pop_screen()
 
-    def on_screen_resume(self) -> None:
-        """What is below comes to light."""
-        self.look()
-
     def action_filter(self) -> None:
         """Type a filter."""
         if self.tab != 1 or isinstance(self.place, PageScreen):

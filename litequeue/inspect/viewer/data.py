@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from litequeue.core import clock, state
 from litequeue.exceptions import LiteQueueError, StoreLost
@@ -107,6 +107,11 @@ class Reader:
         self._request = Request()
         self._seen = Seen()
         self._changes = -1
+        self._versions: dict[str, int] = {}
+        """How often the file had changed when each part was read."""
+        self._parts: dict[str, Any] = {}
+        self._stale = False
+        """Whether a part was not due when it should have been read."""
         self._read_at = 0.0
         self._wake = threading.Condition()
         self._asked = True
@@ -114,7 +119,7 @@ class Reader:
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="litequeue-viewer", daemon=True)
         self.reads = 0
-        """How many times the file was read."""
+        """How many parts were read from the file."""
 
     def start(self) -> None:
         """Begin to read."""
@@ -140,6 +145,7 @@ class Reader:
         """Read everything at once, as after a change of one's own."""
         with self._wake:
             self._pace.expire()
+            self._versions.clear()
             self._asked = True
             self._wake.notify()
 
@@ -161,9 +167,9 @@ class Reader:
 
     def _look_once(self, request: Request, asked: bool) -> None:
         try:
-            if asked or self._searches(request) or self._has_changed():
-                self.reads += 1
-                self._seen = replace(self._read(request, asked), at=clock.now(), problem=None)
+            if self._has_changed() or asked or self._stale or self._searches(request):
+                self._stale = False
+                self._seen = replace(self._read(request), at=clock.now(), problem=None)
             else:
                 self._seen = replace(self._seen, at=clock.now())
         except StoreLost as error:
@@ -182,19 +188,34 @@ class Reader:
         if not isinstance(error, (LiteQueueError, OSError)):
             text = f"{type(error).__name__}: {text}"
         self._changes = -1
+        self._versions.clear()
         self._seen = replace(self._seen, at=clock.now(), problem=text)
 
     def _has_changed(self) -> bool:
         """Whether the file may have changed since it was read, or was not read for long."""
         changes, now = self._app.store.changes(), clock.monotonic()
-        if changes == self._changes and now - self._read_at < QUIET:
+        if now - self._read_at >= QUIET:
+            self._versions.clear()
+        elif changes == self._changes:
             return False
         self._changes, self._read_at = changes, now
         return True
 
-    def _read(self, request: Request, asked: bool) -> Seen:
+    def _part(self, name: str, function: Callable[[], _Part]) -> _Part:
+        """What `function` gives: anew if the file has changed since, and the part is due."""
+        if self._versions.get(name) == self._changes:
+            return self._parts[name]  # type: ignore[no-any-return]
+        if self._pace.is_due(name):
+            self.reads += 1
+            self._versions[name] = self._changes
+        else:
+            self._stale = True
+        value = self._parts[name] = self._pace.read(name, function)
+        return value
+
+    def _read(self, request: Request) -> Seen:
         """What the screen shows, anew; the parts that are not on it stay as they were read last."""
-        app, seen, part = self._app, self._seen, self._pace.read
+        app, seen, part = self._app, self._seen, self._part
         seen = replace(
             seen,
             queues=part("queues", lambda: snapshot.queues(app)),
@@ -219,20 +240,25 @@ class Reader:
 
     def _listing(self, request: Request) -> Listing:
         if self._search.asks(request.which, request.limit) or self._search.goes_on:
+            self._versions.pop("tasks", None)
             return self._search.step()
-        return self._pace.read("tasks", self._search.refresh)
+        return self._part("tasks", self._search.refresh)
 
     def _read_file(self, seen: Seen, request: Request) -> Seen:
         count, self._counted = request.count != self._counted, request.count
         if count:
-            self._pace.expire("file")
-        file = self._pace.read("file", lambda: snapshot.file(self._app, seen.queues, count=count))
+            self._expire("file")
+        file = self._part("file", lambda: snapshot.file(self._app, seen.queues, count=count))
         return replace(seen, file=file, rows=seen.rows if file.rows is None else file.rows, counted=self._counted)
 
     def _read_page(self, seen: Seen, task_id: str) -> Seen:
         if seen.task_id != task_id:
-            self._pace.expire("page")
-        return replace(seen, task_id=task_id, page=self._pace.read("page", lambda: self._page_of(task_id)))
+            self._expire("page")
+        return replace(seen, task_id=task_id, page=self._part("page", lambda: self._page_of(task_id)))
+
+    def _expire(self, name: str) -> None:
+        self._versions.pop(name, None)
+        self._pace.expire(name)
 
     def _page_of(self, task_id: str) -> Known | None:
         app = self._app

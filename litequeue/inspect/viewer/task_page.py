@@ -69,10 +69,6 @@ class PageScreen(Screen[None]):
         self.main.focus()
         self.app.look()
 
-    def on_screen_resume(self) -> None:
-        """Ask for the page again, where another was above it."""
-        self.app.look()
-
     def on_resize(self, event: events.Resize) -> None:
         """Two columns where there is room."""
         self.set_class(event.size.width >= WIDE, "-two")
@@ -134,6 +130,7 @@ class PageScreen(Screen[None]):
     def action_back(self) -> None:
         """Close the page."""
         self.app.pop_screen()
+        self.app.look()
 
     def on_table_edge(self, event: Table.Edge) -> None:
         """Go to the other column."""
