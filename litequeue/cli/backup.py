@@ -26,8 +26,9 @@ def backup(call: Invocation, path: str, force: bool, check: bool) -> int:
     Example: litequeue -A proj backup /backups/queue.db
     """
     from litequeue.cli.existing import existing_app
-    from litequeue.cli.sizes import copying, size_text
+    from litequeue.cli.sizes import copying
     from litequeue.store import damages_of
+    from litequeue.utils import words
 
     app = existing_app(call)
     with told(), copying(call) as progress:
@@ -38,7 +39,7 @@ def backup(call: Invocation, path: str, force: bool, check: bool) -> int:
     if call.as_json:
         call.print_json({"file": app.store.path, "copy": path, "size": size, "damages": damages})
     else:
-        call.echo(f"Copied {app.store.path} to {path} ({size_text(size)}).")
+        call.echo(f"Copied {app.store.path} to {path} ({words.size(size)}).")
         for damage in damages or ():
             click.echo(f"{path}: {damage}", err=True)
         if damages == []:

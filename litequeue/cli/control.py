@@ -83,9 +83,14 @@ class ControlHelp(SectionedHelp):
 
 def _list_commands(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
-        _load(ctx.ensure_object(Invocation))
+        call = ctx.ensure_object(Invocation)
+        _load(call)
+        listing = _listing()
+        if call.as_json:
+            call.print_json([{"usage": usage, "help": text} for rows in listing.values() for usage, text in rows])
+            ctx.exit()
         formatter = ctx.make_formatter()
-        for title, rows in _listing().items():
+        for title, rows in listing.items():
             with formatter.section(title):
                 formatter.write_dl(rows)
         click.echo(formatter.getvalue().rstrip())

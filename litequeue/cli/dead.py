@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from litequeue.cli.completing import dead_ids, queues, task_names
+from litequeue.cli.existing import existing_app
 from litequeue.cli.invocation import Invocation, json_option
 from litequeue.cli.options import COMMA_SEPARATED, POSITIVE, AnyParamType, SuggestingGroup, joined
 from litequeue.cli.schedule import DURATION, MOMENT
@@ -103,7 +104,7 @@ def dead(ctx: click.Context, /, **given: Any) -> int | None:
         return None
     call = ctx.find_object(Invocation)
     assert call is not None, "the program makes one"
-    app = call.load_app()
+    app = existing_app(call)
     limit = given["limit"] or _SHOWN
     with _told():
         letters = app.control.dead(**_which(given, limit=limit + 1))
@@ -131,7 +132,7 @@ def show(call: Invocation, task_id: str) -> int:
     from litequeue.inspect.rendering import page as render
     from litequeue.inspect.text import look_of_stdout
 
-    app = call.load_app()
+    app = existing_app(call)
     found = read(app, task_id)
     if found is None:
         raise LiteQueueCommandException(f"{app.store.path} has no task {task_id}")
@@ -163,7 +164,7 @@ def retry(call: Invocation, /, ids: tuple[str, ...], everything: bool, **given: 
     else:
         call.echo(f"Retried {_tasks(len(revived.ready))}." if revived.ready else "Nothing was retried.")
         for task_id, reason in revived.refused.items():
-            click.echo(f"{task_id}: {reason}", err=True)
+            click.echo(f"litequeue: {task_id}: {reason}", err=True)
     return 1 if revived.refused else 0
 
 
@@ -198,7 +199,7 @@ def discard(call: Invocation, /, ids: tuple[str, ...], everything: bool, force: 
     else:
         call.echo(f"Discarded {_tasks(count)}." if count else "Nothing was discarded.")
         for task_id in missing:
-            click.echo(f"{task_id}: no such dead letter", err=True)
+            click.echo(f"litequeue: {task_id}: no such dead letter", err=True)
     return 1 if missing else 0
 
 

@@ -16,7 +16,7 @@ import click
 from litequeue.cli.detach import Background, asked_for, daemon_options
 from litequeue.cli.existing import existing_app
 from litequeue.cli.invocation import Invocation, json_option
-from litequeue.cli.options import LOG_LEVEL, CommaSeparated, Option, SectionedHelp, nearest
+from litequeue.cli.options import LOG_LEVEL, POSITIVE, CommaSeparated, Option, SectionedHelp, nearest
 from litequeue.exceptions import LiteQueueCommandException
 
 _COLOURS: Final = {
@@ -35,7 +35,7 @@ _CAMERA: Final = "Camera"
 @click.option("-d", "--dump", is_flag=True, cls=Option, help="Lines with every field, as where output is no terminal.")
 @click.option("--after", type=click.IntRange(min=0), cls=Option, metavar="N", help="Go on behind event N; 0: all.")
 @click.option("--once", is_flag=True, cls=Option, help="Show what is kept, and end.")
-@click.option("--limit", type=click.IntRange(min=1), cls=Option, metavar="N", help="End after so many events.")
+@click.option("--limit", type=POSITIVE, cls=Option, metavar="N", help="End after so many events.")
 @click.option(
     "--type",
     "types",
@@ -161,13 +161,13 @@ def _printer(call: Invocation, dump: bool) -> Callable[[dict[str, Any]], None]:
 
 def live_line(event: dict[str, Any], width: int) -> str:
     """An event in one line of at most `width` characters: when, what, who, and what came of it."""
-    from datetime import datetime
+    from litequeue.core.clock import to_datetime
 
     kind, uuid, hostname = event["type"], event.get("uuid"), event.get("hostname") or ""
-    at = f"{datetime.fromtimestamp(event['timestamp']):%H:%M:%S.%f}"[:-3]
+    at = f"{to_datetime(event['timestamp']).astimezone():%H:%M:%S.%f}"[:-3]
     subject = hostname if uuid is None else f"{event.get('name') or '?'}[{uuid}]"
     parts = [subject, " ".join(_detail(event).splitlines()), "" if uuid is None else hostname]
-    line = f"{at} {event['number']:>7} {kind:<16} {'  '.join(part for part in parts if part)}"
+    line = " ".join(f"{at} {event['number']:>7} {kind:<16} {'  '.join(part for part in parts if part)}".splitlines())
     line = line if len(line) <= width else f"{line[: width - 3]}..."
     start = len(at) + 9
     word = line[start : start + len(kind)]
@@ -178,7 +178,13 @@ def live_line(event: dict[str, Any], width: int) -> str:
 def _detail(event: dict[str, Any]) -> str:
     if event["type"] == "task-succeeded":
         runtime = event.get("runtime")
-        took = "" if runtime is None else f" in {runtime:.3g} s" if runtime >= 1 else f" in {runtime * 1000:.3g} ms"
+        took = (
+            ""
+            if not isinstance(runtime, (int, float))
+            else f" in {runtime:.3g} s"
+            if runtime >= 1
+            else f" in {runtime * 1000:.3g} ms"
+        )
         return f"{event.get('result')}{took}"
     if event["type"] in ("task-received", "task-sent"):
         return f"{event.get('args')} {event.get('kwargs')}"

@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 
 from litequeue.cli.completing import task_ids
+from litequeue.cli.existing import existing_app
 from litequeue.cli.invocation import Invocation, json_option
 from litequeue.cli.options import POSITIVE, SuggestingGroup
 from litequeue.exceptions import LiteQueueCommandException
@@ -56,7 +57,7 @@ def task(call: Invocation, task_id: str, kind: str, ids: bool, ascii: bool, limi
 
     Example: litequeue -A proj graph task 01890a5d-ac96-774b-bcce-b302099a8057 --format mermaid
     """
-    app = call.load_app()
+    app = existing_app(call)
     found = app.graph(task_id, limit)
     if not found.nodes:
         raise LiteQueueCommandException(f"{app.store.path} has no task and no group {task_id}")
@@ -92,7 +93,7 @@ def workers(call: Invocation) -> int:
 
     Example: litequeue -A proj graph workers | dot -Tsvg -o workers.svg
     """
-    app = call.load_app()
+    app = existing_app(call)
     found = [
         {
             "node": record.worker,
@@ -132,7 +133,7 @@ def bindings(call: Invocation) -> int:
     """
     from litequeue.cli.list import bindings_of
 
-    app = call.load_app()
+    app = existing_app(call)
     declared = bindings_of(app)
     serving = {record.worker: record.queues for record in _running(app)}
     others = sorted({name for names in serving.values() for name in names} - {each["queue"] for each in declared})

@@ -172,6 +172,11 @@ def tasks(call: Invocation, /, limit: int, **given: Any) -> int:
     _print(call, app, found[:limit], render)
     if len(found) > limit:
         call.note(f"these are the newest {limit}; --limit {limit * 10} shows more")
+    if not found:
+        from litequeue.inspect.filters import unknown_words
+
+        for sentence in unknown_words(app, which):
+            call.note(sentence)
     return 0
 
 
@@ -234,7 +239,7 @@ def failures(call: Invocation, since: str | None, limit: int | None) -> int:
     from litequeue.inspect.rendering import failures as render
 
     with _told():
-        start = moment("--since", since, app.timezone)
+        start = moment("since", since, app.timezone)
     return _print(call, app, read(app, since=start, limit=limit), render)
 
 
@@ -254,7 +259,7 @@ def slow(call: Invocation, since: str | None, limit: int | None) -> int:
     from litequeue.inspect.rendering import slow as render
 
     with _told():
-        start = moment("--since", since, app.timezone)
+        start = moment("since", since, app.timezone)
     return _print(call, app, read(app, since=start, limit=limit), render)
 
 
@@ -282,7 +287,7 @@ def file(call: Invocation, check: bool) -> int:
 @json_option
 @click.pass_obj
 def queues(call: Invocation) -> int:
-    """Show the queues: how many tasks stand where, how many end in a second, and how long the next has waited.
+    """Show the queues: how many tasks stand where, rates, and latency.
 
     Example: litequeue -A proj inspect queues
     """

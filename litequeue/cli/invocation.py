@@ -112,8 +112,8 @@ class Invocation:
     def load_app(self, *, with_tasks: bool = False, creates: bool = False) -> Any:
         """The app that a program gave us, or that of `-A`, with the global options applied.
 
-        Without `-A` a file is enough for what needs no tasks; it must be there, unless the command `creates` it.
-        LiteQueueCommandException: there is no app, or it cannot be imported; there is no such file.
+        Without `-A` a file is enough for what needs no tasks; it must be there when it is opened, unless the command
+        `creates` it. LiteQueueCommandException: there is no app, or it cannot be imported.
         """
         self.enter_workdir()
         self.set_environment()
@@ -149,22 +149,13 @@ class Invocation:
         from litequeue import LiteQueue
 
         app = LiteQueue("litequeue.cli", set_as_current=False)
-        if not creates:
-            _check_there(app)
+        if not creates:  # a slip in the file's name is not to leave an empty queue behind
+            app._open_file().expect()
         return app
 
 
 def _null(_name: str) -> None:
     """What stands in JSON for NaN and Infinity, which it does not have."""
-
-
-def _check_there(app: Any) -> None:
-    """LiteQueueCommandException: there is no such file. A slip in its name is not to leave an empty queue behind."""
-    from litequeue.app.broker import MEMORY, broker_path
-
-    path = broker_path(app.conf.broker_url)
-    if path != MEMORY and not os.path.exists(path):
-        raise LiteQueueCommandException(f"there is no file {path}; write the name of a queue's file after -b")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import click
 
+from litequeue.cli.existing import existing_app
 from litequeue.cli.invocation import Invocation, json_option
 from litequeue.cli.options import SuggestingGroup
 
@@ -34,7 +35,7 @@ def queues(call: Invocation) -> int:
 
     Example: litequeue -A proj list queues
     """
-    found = _queues(call.load_app())
+    found = _queues(existing_app(call))
     if call.as_json:
         call.print_json(found)
         return 0

@@ -146,6 +146,8 @@ def run(argv: Sequence[str] | None = None, *, app: Any = None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     if args and args[0] == sys.argv[0]:
         args = args[1:]
+    if any("\0" in arg for arg in args):
+        return _report("an argument has a NUL character, which no name or path has", None, EXIT_USAGE)
     try:
         code = litequeue.main(
             args=args or ["--help"], prog_name="litequeue", standalone_mode=False, obj=Invocation(app=app, argv=args)
@@ -164,6 +166,11 @@ def run(argv: Sequence[str] | None = None, *, app: Any = None) -> int:
         return _report(str(exc), exc, exc.exit_code)
     except LiteQueueError as exc:
         return _report(describe(exc), exc, EXIT_ERROR)
+    except UnicodeEncodeError as exc:
+        broken = [arg for arg in args if not _is_text(arg)]
+        if not broken:
+            raise
+        return _report(f"{broken[0]!a}: it is not text in UTF-8, which names and paths are here", exc, EXIT_USAGE)
     except OSError as exc:
         if exc.errno != errno.EPIPE:
             raise
@@ -172,12 +179,21 @@ def run(argv: Sequence[str] | None = None, *, app: Any = None) -> int:
         return EXIT_ERROR
 
 
+def _is_text(arg: str) -> bool:
+    """Whether the shell gave us UTF-8; other bytes come as lone surrogates."""
+    try:
+        arg.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _no_such_option(exc: click.NoSuchOption) -> str:
     near = nearest(exc.option_name, exc.possibilities or ())
     return f"no option {exc.option_name!r}" + (f"; did you mean {near!r}?" if near else "")
 
 
-def _report(message: str, exc: BaseException, code: int) -> int:
+def _report(message: str, exc: BaseException | None, code: int) -> int:
     ctx = getattr(exc, "ctx", None)
     where = ctx.command_path if ctx is not None else "litequeue"
     from litequeue.inspect.text import sayable

@@ -83,7 +83,7 @@ COMMA_SEPARATED = CommaSeparated()
 CONCURRENCY = Concurrency()
 MEMORY = Memory()
 SECONDS = click.FloatRange(min=0, min_open=True)
-POSITIVE = click.IntRange(min=1)
+POSITIVE = click.IntRange(1, 1_000_000_000)
 
 
 def joined(_ctx: click.Context, _param: click.Parameter, values: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import click
 
 from litequeue.cli import outcome
 from litequeue.cli.completing import task_ids, task_names
+from litequeue.cli.existing import existing_app
 from litequeue.cli.invocation import Invocation, json_option
 from litequeue.cli.options import SECONDS, Option, SectionedHelp
 from litequeue.exceptions import LiteQueueCommandException
@@ -68,8 +69,9 @@ def result(
 
 def _answer(call: Invocation, task_id: str, task: str | None) -> AsyncResult:
     if task is None:
-        found: AsyncResult = call.load_app().AsyncResult(task_id)
+        found: AsyncResult = existing_app(call).AsyncResult(task_id)
     else:
+        existing_app(call)
         found = call.load_tasks().tasks[task].AsyncResult(task_id)
     return found
 

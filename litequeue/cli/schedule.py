@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from litequeue.cli.completing import queues
+from litequeue.cli.existing import existing_app
 from litequeue.cli.invocation import Invocation, json_option
 from litequeue.cli.options import POSITIVE, AnyParamType, Option, SectionedHelp, SuggestingGroup
 from litequeue.exceptions import LiteQueueCommandException
@@ -168,7 +169,7 @@ def list_entries(call: Invocation) -> int:
     """
     from litequeue.cli.schedule_text import table
 
-    entries = call.load_app().schedules.list()
+    entries = existing_app(call).schedules.list()
     if call.as_json:
         call.print_json([entry.as_dict() for entry in entries])
     else:
@@ -185,7 +186,7 @@ def show(call: Invocation, name: str) -> int:
 
     Example: litequeue -A proj schedule show nightly
     """
-    _print(call, call.load_app().schedules.get(name))
+    _print(call, existing_app(call).schedules.get(name))
     return 0
 
 

@@ -1,25 +1,15 @@
-"""Sizes as people read them, and a file whose pages are copied as a bar."""
+"""How far the copy of a file is, as a bar."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from litequeue.cli.invocation import Invocation
-
-_UNITS: Final = ("B", "kB", "MB", "GB", "TB")
-
-
-def size_text(size: float) -> str:
-    """A number of bytes in the unit that fits: 4.1 MB."""
-    unit = 0
-    while size >= 1000 and unit < len(_UNITS) - 1:
-        size, unit = size / 1000, unit + 1
-    return f"{size:.0f} {_UNITS[unit]}" if unit == 0 or size >= 99.95 else f"{size:.1f} {_UNITS[unit]}"
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import click
 
 from litequeue.cli.completing import nodes
 from litequeue.cli.control import EXIT_UNAVAILABLE, is_error, nobody, show
+from litequeue.cli.existing import existing_app
 from litequeue.cli.invocation import Invocation, json_option
 from litequeue.cli.options import COMMA_SEPARATED, SECONDS, Option, SectionedHelp, joined
 from litequeue.exceptions import LiteQueueCommandException
@@ -40,7 +41,7 @@ def status(call: Invocation, destination: tuple[str, ...], timeout: float) -> in
 
     Example: litequeue -A proj status --timeout 5
     """
-    app = call.load_app()
+    app = existing_app(call)
     with call.telling_warnings():
         answers = app.control.ping(destination=list(destination) or None, timeout=timeout)
     online = [answer for answer in answers if not any(is_error(said) for said in answer.values())]

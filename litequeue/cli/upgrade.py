@@ -26,7 +26,7 @@ def upgrade(call: Invocation, check: bool, copy: str | None, force: bool) -> int
     from litequeue.app.broker import MEMORY, broker_path
     from litequeue.store import look
 
-    app = call.load_app()
+    app = call.load_app(creates=True)  # which it does not: `look` refuses what is not there
     path = broker_path(app.conf.broker_url)
     if path == MEMORY:
         raise LiteQueueCommandException("a queue in memory is always of this version; give the path of a file")

@@ -43,7 +43,7 @@ def vacuum(call: Invocation, full: bool, force: bool) -> int:
 
 
 def _report(call: Invocation, pruned: int, before: Any, after: Any) -> None:
-    from litequeue.cli.sizes import size_text
+    from litequeue.utils import words
 
     if call.as_json:
         sizes = {
@@ -54,10 +54,9 @@ def _report(call: Invocation, pruned: int, before: Any, after: Any) -> None:
         return
     tasks = f"{pruned} task{'' if pruned == 1 else 's'}"
     call.echo(f"Pruned {tasks} past the retention or the expiry." if pruned else "There was nothing to prune.")
-    call.echo(
-        f"{after.path}: {size_text(before.size + before.wal_size)} before, {size_text(after.size + after.wal_size)} now"
-    )
+    had, has = (words.size(file.size + file.wal_size) for file in (before, after))
+    call.echo(f"{after.path}: {had} before, {has} now")
     if after.free_pages:
-        call.note(f"{size_text(after.free_pages * after.page_size)} of it is free; --full gives it back to the disk")
+        call.note(f"{words.size(after.free_pages * after.page_size)} of it is free; --full gives it back to the disk")
     if after.wal_size:
-        call.note(f"{size_text(after.wal_size)} of it is the WAL, which begins anew when no reader needs it")
+        call.note(f"{words.size(after.wal_size)} of it is the WAL, which begins anew when no reader needs it")

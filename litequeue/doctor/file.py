@@ -8,8 +8,9 @@ from typing import Final
 from litequeue.app.broker import MEMORY
 from litequeue.config.settings import as_seconds
 from litequeue.core import clock
-from litequeue.doctor.findings import Case, Verdict, counted, error, ok, size, span, warning
+from litequeue.doctor.findings import Case, Verdict, error, ok, warning
 from litequeue.exceptions import StoreMissing, StoreTooOld
+from litequeue.utils.words import counted, size, span
 
 _LARGE_WAL: Final = 64 << 20
 _MUCH_FREE: Final = 64 << 20

@@ -158,25 +158,3 @@ def listed(names: Iterable[str]) -> str:
     every = sorted(set(names))
     more = f" and {len(every) - _SHOWN} more" if len(every) > _SHOWN else ""
     return ", ".join(every[:_SHOWN]) + more
-
-
-def counted(count: int, noun: str) -> str:
-    """`1 task`, `2 tasks`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def size(count: float) -> str:
-    """A number of bytes in the unit that fits."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            break
-        count /= 1000
-    return f"{count:.0f} {unit}" if unit == "bytes" or count >= 99.95 else f"{count:.1f} {unit}"
-
-
-def span(seconds: float) -> str:
-    """Seconds in the unit that fits: `12 s`, `3 min`, `5 h`, `2 d`."""
-    for limit, length, unit in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
-        if seconds < limit:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds / 86_400:.0f} d"

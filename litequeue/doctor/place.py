@@ -10,7 +10,8 @@ import tempfile
 from typing import Final
 
 from litequeue.app.broker import MEMORY
-from litequeue.doctor.findings import Case, Verdict, error, listed, ok, size, warning
+from litequeue.doctor.findings import Case, Verdict, error, listed, ok, warning
+from litequeue.utils.words import size
 
 _BESIDE: Final = ("", "-wal", "-shm", ".lock")
 _LEAST_SPACE: Final = 64 << 20

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 
-from litequeue.doctor.findings import Case, Verdict, counted, error, listed, ok, warning
+from litequeue.doctor.findings import Case, Verdict, error, listed, ok, warning
+from litequeue.utils.words import counted
 
 
 def settings(case: Case) -> Verdict:

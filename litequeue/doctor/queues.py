@@ -6,8 +6,9 @@ from typing import Final
 
 from litequeue.core import state
 from litequeue.core.viewing import QueueRecord, TaskFilter
-from litequeue.doctor.findings import Case, Verdict, counted, error, listed, ok, span, warning
+from litequeue.doctor.findings import Case, Verdict, error, listed, ok, warning
 from litequeue.doctor.program import own_tasks
+from litequeue.utils.words import counted, span
 
 _LOOKED_AT: Final = 1000  # ready tasks, the newest, whose names are compared with what workers know
 _STUCK: Final = 10.0  # seconds that a task may be ready beside an idle worker; it takes a millisecond

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from litequeue.beat.showing import BROKEN, ON, show
-from litequeue.doctor.findings import Case, Verdict, error, listed, ok, span
+from litequeue.doctor.findings import Case, Verdict, error, listed, ok
 from litequeue.inspect.views import ALIVE, HUNG
+from litequeue.utils.words import span
 
 _LATE: Final = 60.0  # seconds
 

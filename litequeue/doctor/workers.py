@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from litequeue.doctor.findings import Case, Verdict, counted, error, listed, ok, span, warning
+from litequeue.doctor.findings import Case, Verdict, error, listed, ok, warning
 from litequeue.inspect.views import ALIVE, DEAD, HUNG
+from litequeue.utils.words import counted, span
 
 _AHEAD: Final = 5.0  # seconds; two clocks of one host do not differ
 

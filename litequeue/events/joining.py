@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _SHOWN: Final = 1024
 """The most characters of arguments and results, as in Celery."""
+_FAR: Final = 1e15  # Unix seconds
 _AT_ONCE: Final = 500  # rows read by one statement
 
 Fields = dict[str, Any]
@@ -125,12 +126,25 @@ def _event(record: EventRecord, row: _Row | None, pids: Mapping[str, int], offse
         event["attempt"] = record.attempt
     return {
         **event,
-        "timestamp": record.at,
         **_untagged(record.fields),
+        **_told(record),
         "type": record.kind,
         "number": record.number,
         "local_received": now,
     }
+
+
+def _told(record: EventRecord) -> Fields:
+    """When it was and who says so: what somebody wrote into his own event counts where it can be read."""
+    at, hostname = record.fields.get("timestamp"), record.fields.get("hostname")
+    told: Fields = {"timestamp": float(at) if _is_number(at) else record.at}
+    if hostname is not None:
+        told["hostname"] = str(hostname)
+    return told
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _FAR
 
 
 # What each type has

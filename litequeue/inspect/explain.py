@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from litequeue.core import clock, ties
-from litequeue.core.records import UPSTREAM
 from litequeue.core.state import FAILED, READY, REVOKED, RUNNING, SCHEDULED, TERMINAL, WAITING
 from litequeue.inspect import obstacles
-from litequeue.inspect.facts import Explanation, Facts, Reason, ago, ahead, plural
-from litequeue.inspect.reading import error_of_task
+from litequeue.inspect.facts import Explanation, Facts, Reason, ago, ahead
+from litequeue.inspect.reading import cause_of, error_of_task
 from litequeue.inspect.views import DEAD, HUNG
 from litequeue.result.reading import state_of
+from litequeue.utils.words import counted, span
 
 if TYPE_CHECKING:
     from litequeue.app.base import LiteQueue
@@ -79,14 +79,12 @@ def _ended(facts: Facts, record: TaskRecord) -> tuple[str, list[Reason]]:
     shown = state_of(record)
     when = "" if record.finished_at is None else f" {ago(facts.now - record.finished_at)}"
     if record.state not in (FAILED, REVOKED):
-        verdict = f"It has ended{when}: {shown}."
-        return verdict, [
-            Reason(kind="ended", text=f"it ran {_where(record)} and is {shown}", remedy="nothing is to do")
-        ]
+        verdict = f"It ended{when}: {shown}."
+        return verdict, [Reason(kind="ended", text=f"it ran {_where(record)}")]
     again = f"litequeue retry {record.id} runs it again"
-    if record.result_serializer == UPSTREAM and record.result is not None:
-        cause = record.result.decode() if isinstance(record.result, bytes) else record.result
-        return f"It has ended{when} without having run: {shown}.", [
+    cause = cause_of(facts.store, record)
+    if cause is not None:
+        return f"It ended{when} without having run: {shown}.", [
             Reason(
                 kind="upstream",
                 text=f"it did not run, because task {cause} before it ended badly",
@@ -97,7 +95,7 @@ def _ended(facts: Facts, record: TaskRecord) -> tuple[str, list[Reason]]:
         ]
     ran = f"it ran {_where(record)}" if record.attempt else "it never started"
     text = f"{ran}: {error_of_task(record)}"
-    return f"It has ended{when}: {shown}.", [Reason(kind="ended", text=text, remedy=again)]
+    return f"It ended{when}: {shown}.", [Reason(kind="ended", text=text, remedy=again)]
 
 
 def _where(record: TaskRecord) -> str:
@@ -113,8 +111,8 @@ def _one(facts: Facts, task_id: str, above: frozenset[str]) -> tuple[Explanation
 
 
 def _running(facts: Facts, record: TaskRecord) -> tuple[str, list[Reason]]:
-    since = "" if record.started_at is None else f", since {ago(facts.now - record.started_at, past=False)}"
-    where = f"on {record.worker} (pid {record.pid}){since}"
+    spent = "" if record.started_at is None else f" for {span(facts.now - record.started_at)}"
+    where = f"on {record.worker} (pid {record.pid})"
     reasons = list(_holder(facts, record))
     first = facts.before_in_slot(record)
     if first is not None and not reasons:
@@ -137,9 +135,9 @@ def _running(facts: Facts, record: TaskRecord) -> tuple[str, list[Reason]]:
                 remedy=f"litequeue control terminate SIGKILL {record.id} ends it for good",
             )
         )
-    return f"It runs {where}.", reasons or [
-        Reason(kind="running", text=f"it runs {where}, attempt {record.attempt}", remedy="nothing is to do")
-    ]
+    if reasons:
+        return f"It runs {where}.", reasons
+    return "It runs.", [Reason(kind="running", text=f"it has run{spent} {where}, attempt {record.attempt}")]
 
 
 def _holder(facts: Facts, record: TaskRecord) -> Iterator[Reason]:
@@ -159,7 +157,7 @@ def _holder(facts: Facts, record: TaskRecord) -> Iterator[Reason]:
         yield Reason(
             kind="hung",
             text=f"its worker {record.worker} (pid {record.pid}) hangs: it exists, but gave no sign of life for "
-            f"{ago(silent, past=False)}",
+            f"{span(silent)}",
             remedy=f"look at that process; kill -9 {record.pid} ends it, and another worker takes the task back",
         )
 
@@ -177,12 +175,12 @@ def _scheduled(facts: Facts, record: TaskRecord) -> tuple[str, list[Reason]]:
         reason = Reason(
             kind="retry" if record.retries else "scheduled",
             text=f"{again}: it is due {ahead(due - facts.now)}, at {when}",
-            remedy="wait, or revoke it and call it anew without the delay",
+            remedy="to start it sooner: revoke it, and call it anew without the delay",
             until=due,
         )
         return f"It is due {ahead(due - facts.now)}.", [reason, *obstacles.standing(facts, record)]
     found = obstacles.of_ready(facts, record)
-    return f"It has been due for {ago(facts.now - due, past=False)}, and has not started.", found
+    return f"It has been due for {span(facts.now - due)}, and has not started.", found
 
 
 # It waits for others
@@ -210,11 +208,10 @@ def _awaited(facts: Facts, record: TaskRecord, above: frozenset[str]) -> Reason:
     what = f"group {node_id}, of which {group.remaining} of {group.size} have not ended" if group else f"task {node_id}"
     if record.edge in how:
         what = f"{how[record.edge]} ({what})"
-    rest = "" if len(stuck) == 1 and stuck[0].id == node_id else f"; next to end: {plural(len(stuck), 'task')}"
+    rest = "" if len(stuck) == 1 and stuck[0].id == node_id else f"; next to end: {counted(len(stuck), 'task')}"
     return Reason(
         kind="waits",
         text=f"it waits for {what}{rest}",
-        remedy="it is released when they have ended; see below what they do",
         ids=tuple(task.id for task in stuck[:SHOWN]) or (node_id,),
         because=tuple(_of_task(facts, task, above | {task.id}) for task in stuck[:SHOWN] if task.id not in above),
     )
@@ -268,7 +265,7 @@ def _of_group(facts: Facts, group_id: str) -> Explanation:
     name = f"group of {group.size}"
     if not group.remaining:
         state = "FAILURE" if group.failed_id is not None else "SUCCESS"
-        reason = Reason(kind="ended", text=f"all of its {group.size} members have ended", remedy="nothing is to do")
+        reason = Reason(kind="ended", text=f"all of its {group.size} members have ended")
         return Explanation(
             task_id=group_id, name=name, state=state, verdict="It is a group, and has ended.", reasons=(reason,)
         )
@@ -276,7 +273,6 @@ def _of_group(facts: Facts, group_id: str) -> Explanation:
     reason = Reason(
         kind="waits",
         text=f"{group.remaining} of its {group.size} members have not ended",
-        remedy="see below what they do",
         ids=tuple(task.id for task in stuck[:SHOWN]),
         because=tuple(_of_task(facts, task, frozenset({task.id})) for task in stuck[:SHOWN]),
     )

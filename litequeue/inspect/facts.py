@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 from litequeue.core import clock
 from litequeue.inspect.snapshot import RUNNING_SHOWN, by_slot, in_order, liveness
 from litequeue.inspect.views import DEAD, View
+from litequeue.utils.words import span
 
 if TYPE_CHECKING:
     from litequeue.app.base import LiteQueue
     from litequeue.core.records import ProcessRecord, TaskRecord
-
-MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,8 +24,8 @@ class Reason(View):
     """In one word, for programs; docs/inspect.md lists them."""
     text: str
     """In half a sentence."""
-    remedy: str
-    """What to do."""
+    remedy: str | None = None
+    """What to do; None: nothing has to be done, or can be."""
     ids: tuple[str, ...] = ()
     """Tasks or groups that it is about."""
     until: float | None = None
@@ -123,29 +122,11 @@ class Facts:
         return by_slot(holder, (task for task in self.running if task.holder == holder.id))
 
 
-def ago(seconds: float, past: bool = True) -> str:
-    """A span in words, `3 min ago`; without `past`, `3 min`."""
-    text = span(seconds)
-    return f"{text} ago" if past else text
+def ago(seconds: float) -> str:
+    """A span that has passed, in words: `3 min 5 s ago`."""
+    return f"{span(seconds)} ago"
 
 
 def ahead(seconds: float) -> str:
-    """A span to come in words: `in 3 min`."""
+    """A span to come in words: `in 3 min 5 s`."""
     return f"in {span(seconds)}"
-
-
-def span(seconds: float) -> str:
-    """Seconds in the unit that fits."""
-    seconds = max(seconds, 0.0)
-    if seconds < MINUTE:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    if seconds < HOUR:
-        return f"{int(seconds // MINUTE)} min {int(seconds % MINUTE)} s"
-    if seconds < DAY:
-        return f"{int(seconds // HOUR)} h {int(seconds % HOUR // MINUTE)} min"
-    return f"{int(seconds // DAY)} d {int(seconds % DAY // HOUR)} h"
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 task`, `2 tasks`."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -8,11 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from litequeue.core.records import UPSTREAM
 from litequeue.core.state import FAILED, SUCCEEDED
 from litequeue.core.viewing import TaskFilter
 from litequeue.inspect.page import waited
-from litequeue.inspect.reading import printable, task_view
+from litequeue.inspect.reading import did_not_run, printable, task_view
 from litequeue.inspect.views import TaskView, View
 
 if TYPE_CHECKING:
@@ -114,7 +113,7 @@ def failures(
     groups: dict[tuple[str, str | None], _Group] = {}
     count, complete = 0, True
     for record in _failed(app):
-        if record.result_serializer == UPSTREAM or (since is not None and (record.finished_at or 0.0) < since):
+        if did_not_run(record) or (since is not None and (record.finished_at or 0.0) < since):
             continue
         if count >= most:
             complete = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Final
@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Final
 from litequeue import states as celery
 from litequeue.core import clock, state
 from litequeue.core.viewing import TaskFilter
+from litequeue.result.progress import PROGRESS
 
 if TYPE_CHECKING:
+    from litequeue.app.base import LiteQueue
     from litequeue.inspect.views import TaskView
 
 _UNSTARTED: Final = (state.WAITING, state.SCHEDULED, state.READY)
@@ -27,11 +29,12 @@ CELERY: Final[dict[str, tuple[str, ...]]] = {
     celery.IGNORED: (state.IGNORED,),
 }
 """Celery's states, with the engine's that they may be."""
-STATES: Final = (*CELERY, *state.ALL)
-"""The states that a filter takes, beside those that `update_state` has set."""
+STATES: Final = (*CELERY, PROGRESS, *state.ALL)
+"""The states that a filter takes, beside others that `update_state` has set."""
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])", re.IGNORECASE)
+_GLOB: Final = re.compile(r"[*?\[]")
 _CUSTOM: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
@@ -107,14 +110,38 @@ def _state(name: str) -> str:
     """The state that `name` says. ValueError: there is none, and it looks like a slip."""
     if name.lower() in state.ALL and (name.lower() == name or name.upper() not in CELERY):
         return name.lower()
-    if name.upper() in CELERY:
+    if name.upper() in STATES:
         return name.upper()
     near = difflib.get_close_matches(name.lower(), [known.lower() for known in STATES], n=1, cutoff=0.75)
     if near or not _CUSTOM.fullmatch(name):
-        hint = f"did you mean {near[0].upper() if near[0].upper() in CELERY else near[0]}?" if near else ""
+        hint = f"did you mean {near[0].upper() if near[0].upper() in STATES else near[0]}?" if near else ""
         hint = hint or f"there are {', '.join(STATES)}, and those that tasks set"
         raise ValueError(f"there is no state {name!r}; {hint}")
     return name
+
+
+def unknown_words(app: LiteQueue, which: Filter) -> Iterator[str]:
+    """A sentence for each word of a filter that neither the app nor its file knows: it may be a slip.
+
+    What may be anything (`*`), and names of tasks, which need not be known anywhere, are left out.
+    """
+    from litequeue.exceptions import QueueNotFound
+    from litequeue.pausing import check_queues
+
+    for name in which.tasks.custom_states or ():
+        if name not in STATES:
+            yield f"no task shows the state {name!r}; there are {', '.join(STATES)}, and others that tasks set"
+    for name in which.tasks.queues or ():
+        try:
+            check_queues(app, [] if _GLOB.search(name) else [name])
+        except QueueNotFound as error:
+            yield str(error)
+    node, root = which.tasks.worker, which.tasks.root_id
+    nodes = sorted({record.worker for record in app.store.processes() if record.role == "worker"})
+    if node is not None and node not in nodes:
+        yield f"no worker {node!r} is registered; there are: {', '.join(nodes) or 'none'}"
+    if root is not None and app.store.task(root) is None:
+        yield f"{app.store.path} has no task {root}"
 
 
 def moment(what: str, value: float | datetime | timedelta | str | None, zone: tzinfo | None = None) -> float | None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from litequeue.core import clock
 from litequeue.core.state import READY
-from litequeue.inspect.facts import Facts, Reason, ago, ahead, plural
+from litequeue.inspect.facts import Facts, Reason, ago, ahead
 from litequeue.inspect.views import ALIVE, DEAD, HUNG
+from litequeue.utils.words import counted, span
 
 if TYPE_CHECKING:
     from litequeue.core.records import ProcessRecord, TaskRecord
@@ -41,7 +42,7 @@ def _paused(facts: Facts, task: TaskRecord) -> Iterator[Reason]:
         if since is not None:
             yield Reason(
                 kind="queue_paused" if kind == "queue" else "name_paused",
-                text=f"{shown} is paused, since {ago(facts.now - since, past=False)}",
+                text=f"{shown} has been paused for {span(facts.now - since)}",
                 remedy=f"{command} ends the pause",
             )
 
@@ -126,7 +127,7 @@ def _nodes(workers: Sequence[ProcessRecord]) -> str:
 
 def _silent(facts: Facts, workers: Sequence[ProcessRecord]) -> str:
     return ", ".join(
-        f"{worker.worker} (pid {worker.identity.pid}, silent for {ago(facts.now - worker.heartbeat_at, past=False)})"
+        f"{worker.worker} (pid {worker.identity.pid}, silent for {span(facts.now - worker.heartbeat_at)})"
         for worker in workers[:_SHOWN]
     )
 
@@ -176,7 +177,7 @@ def _busy(facts: Facts, task: TaskRecord, able: Sequence[ProcessRecord], held_up
     if len(running) < slots:
         if not held_up:
             place = f"{_count(before, 'task')} before it in {task.queue}; " if before else ""
-            free = f"{slots - len(running)} of {plural(slots, 'slot')} that could run it"
+            free = f"{slots - len(running)} of {counted(slots, 'slot')} that could run it"
             yield Reason(kind="free", text=f"{place}free: {free}; it starts at once", remedy="look again")
         return
     longest = sorted(running, key=lambda each: each.started_at or 0.0)[:_SHOWN]
@@ -191,7 +192,7 @@ def _busy(facts: Facts, task: TaskRecord, able: Sequence[ProcessRecord], held_up
 
 
 def _runs(facts: Facts, task: TaskRecord) -> str:
-    return "just started" if task.started_at is None else f"runs for {ago(facts.now - task.started_at, past=False)}"
+    return "just started" if task.started_at is None else f"runs for {span(facts.now - task.started_at)}"
 
 
 def _all_slots(slots: int) -> str:

@@ -10,7 +10,7 @@ from litequeue.core import clock
 from litequeue.core.records import ERROR, UPSTREAM
 from litequeue.core.state import FAILED, REVOKED, RUNNING, SUCCEEDED
 from litequeue.core.ties import read_errbacks
-from litequeue.inspect.reading import task_view
+from litequeue.inspect.reading import cause_of, task_view
 from litequeue.inspect.snapshot import liveness
 from litequeue.inspect.views import TaskView, View
 
@@ -164,7 +164,7 @@ def page(app: LiteQueue, task_id: str) -> TaskPage | None:
         return None
     args, kwargs, unreadable = _call(app, record)
     result, meta, problem = _value(app, record)
-    caused_by = _text(record.result) if record.result_serializer == UPSTREAM else None
+    caused_by = cause_of(store, record)
     return TaskPage(
         task=task_view(app, record),
         args=args,

@@ -8,16 +8,18 @@ from reprlib import Repr
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from litequeue.core import clock
-from litequeue.core.records import ERROR
+from litequeue.core.records import ERROR, UPSTREAM
 from litequeue.core.state import FAILED, REVOKED, RUNNING, TERMINAL
+from litequeue.core.ties import BODY
 from litequeue.inspect.views import Progress, TaskView
+from litequeue.result import progress
 from litequeue.result.reading import state_of
 
 if TYPE_CHECKING:
     from litequeue.app.base import LiteQueue
     from litequeue.core.records import TaskRecord
+    from litequeue.store.contract import Store
 
-PROGRESS: Final = "PROGRESS"
 LENGTH: Final = 120
 """Characters of arguments in a list."""
 _LARGE: Final = 100_000
@@ -86,19 +88,25 @@ def error_of_task(record: TaskRecord) -> str | None:
 
 
 def progress_of(app: LiteQueue, record: TaskRecord) -> Progress | None:
-    """What the task says of how far it is; None: it says nothing, or has ended."""
-    if record.custom_state != PROGRESS or record.state in TERMINAL or record.result is None:
-        return None
-    try:
-        meta = app.result_codec.decode(record.result, record.result_serializer or "json", record.result_compression)
-        done, total, message = meta.get("done"), meta.get("total"), meta.get("message")
-    except Exception:  # whatever somebody wrote under that name
-        return None
-    return Progress(done=_number(done), total=_number(total), message=None if message is None else str(message))
+    """What the task says of how far it is; None: it says nothing, or does not run."""
+    said = progress.progress_of(app, record)
+    return None if said is None else Progress(**said._asdict())
 
 
-def _number(value: Any) -> float | None:
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+def did_not_run(record: TaskRecord) -> bool:
+    """Whether the task has ended because of another: what it came after, or a member of the header of its chord."""
+    by_its_header = record.state == FAILED and record.edge == BODY and record.started_at is None
+    return record.result_serializer == UPSTREAM or (by_its_header and record.result_serializer == ERROR)
+
+
+def cause_of(store: Store, record: TaskRecord) -> str | None:
+    """The id of the task because of which this one did not run; None: there is none, or the file forgot it."""
+    if not did_not_run(record):
+        return None
+    if record.result_serializer == UPSTREAM:
+        return record.result.decode() if isinstance(record.result, bytes) else record.result
+    header = None if record.after is None else store.group(record.after)
+    return None if header is None else header.failed_id
 
 
 def call_of(app: LiteQueue, record: TaskRecord, length: int = LENGTH) -> Call:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from litequeue.core import clock
-from litequeue.inspect.facts import Explanation, span
+from litequeue.inspect.facts import Explanation
 from litequeue.inspect.failures import FailureReport, SlowReport, Spread
 from litequeue.inspect.page import TaskPage
 from litequeue.inspect.text import (
@@ -25,6 +25,7 @@ from litequeue.inspect.text import (
     wrap,
 )
 from litequeue.inspect.views import FileView, QueueView, ScheduleView, Snapshot, TaskView, WorkerView
+from litequeue.utils.words import counted, span
 
 NONE = "-"
 
@@ -44,7 +45,7 @@ def snapshot(shown: Snapshot, look: Look) -> str:
 
 
 def _headline(file: FileView, look: Look) -> str:
-    line = f"{file.path}  {size(file.size)}, WAL {size(file.wal_size)}, {file.durability}"
+    line = f"{file.path}  {size(file.size)}, WAL {size(file.wal_size)}, durability {file.durability}"
     return heading(cut(line, look.width), look)
 
 
@@ -133,7 +134,7 @@ def _state(queue: QueueView) -> str:
     held = [f"{number(count)} {what}" for count, what in ((queue.aside, "aside"), (queue.parked, "parked")) if count]
     if not queue.workers:
         held.insert(0, "no worker")
-    return ", ".join(held) or f"{len(queue.workers)} worker{'' if len(queue.workers) == 1 else 's'}"
+    return ", ".join(held) or counted(len(queue.workers), "worker")
 
 
 _CALL = 60
@@ -370,11 +371,22 @@ def explanation(shown: Explanation, look: Look) -> str:
     lines = [heading(cut(title, look.width), look), *_wrapped(shown.verdict, look, "")]
     for reason in shown.reasons:
         lines += _wrapped(f"- {reason.text}", look, "  ")
-        lines += [look.paint(line, "dim") for line in _wrapped(f"    to do: {reason.remedy}", look, "      ")]
-        for inner in reason.because:
-            narrow = look._replace(width=None if look.width is None else look.width - 4)
-            lines += ["    " + line for line in explanation(inner, narrow).splitlines()]
+        if reason.remedy is not None:
+            lines += [look.paint(line, "dim") for line in _wrapped(f"    to do: {reason.remedy}", look, "      ")]
+        lines += _because(reason.because, look._replace(width=None if look.width is None else look.width - 4))
     return "\n".join(lines)
+
+
+def _because(explanations: Iterable[Explanation], look: Look) -> Iterable[str]:
+    """What holds up the tasks before a task; where it is what holds up the one above, a line says so."""
+    above: Explanation | None = None
+    for inner in explanations:
+        if above is not None and (inner.verdict, inner.reasons) == (above.verdict, above.reasons):
+            text = f"{inner.task_id}  {inner.name}  {inner.state}  (the same)"
+        else:
+            text = explanation(inner, look)
+        above = inner
+        yield from ("    " + cut(line, look.width) for line in text.splitlines())
 
 
 def _wrapped(text: str, look: Look, margin: str) -> list[str]:

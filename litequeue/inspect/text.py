@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import sys
@@ -10,12 +11,12 @@ from datetime import tzinfo
 from typing import Any, Final, NamedTuple
 
 from litequeue.core import clock
+from litequeue.utils import words
 
 GAP: Final = "  "
 WIDTH: Final = 80
 _WIDE_ENOUGH: Final = 10
 """Columns are not made narrower than that."""
-_SIZES: Final = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 BARS: Final = "▁▂▃▄▅▆▇█"
 
 _CODES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
@@ -184,12 +185,7 @@ def indented(text: str, look: Look, by: int = 2) -> str:
 
 def size(count: int | None) -> str:
     """Bytes in the unit that fits; `-` for none."""
-    if count is None:
-        return "-"
-    for unit, name in _SIZES:
-        if count >= unit:
-            return f"{count / unit:.1f} {name}" if count < 100 * unit else f"{count / unit:.0f} {name}"
-    return f"{count} B"
+    return "-" if count is None else words.size(count)
 
 
 def number(count: int | None) -> str:
@@ -210,6 +206,8 @@ def seconds(span: float | None) -> str:
     """A span in the unit that fits, short: `1.5ms`, `12s`, `3m20s`, `2h05m`, `4d03h`; `-` for none."""
     if span is None:
         return "-"
+    if not math.isfinite(span):
+        return "∞"
     if span < 1:
         return f"{span * 1000:.1f}ms" if span < 0.01 else f"{span * 1000:.0f}ms"
     if span < 60:

@@ -6,6 +6,7 @@ in ISO 8601.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
@@ -42,7 +43,9 @@ def _plain(name: str, value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain("", each) for key, each in value.items()}
     if isinstance(value, float):
-        return instant(value) if name == "at" or name.endswith("_at") else round(value, 6)
+        if name == "at" or name.endswith("_at"):
+            return instant(value)
+        return round(value, 6) if math.isfinite(value) else None
     return value
 
 

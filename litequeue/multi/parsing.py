@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-FLAGS: Final = frozenset("BCDEq")
+FLAGS: Final = frozenset("BCDEjq")
 """Options of one letter that take no value, so that a name may follow them."""
 
 VALUES: Final = frozenset(

@@ -42,6 +42,9 @@ def fail(project: Project, *results: object) -> list[str]:
 
 
 def test_a_list_has_a_line_for_each(broken: Project) -> None:
+    nothing = broken.run("-A", "proj", "dead")
+    assert (nothing.returncode, nothing.stdout) == (1, "") and "there is no such file" in nothing.stderr
+    broken.send("add", 1, 2)
     assert broken.run("-A", "proj", "dead").stdout == "No dead letters.\n"
     ids = fail(broken, broken.send("flip", 1), broken.send("flip", 2, queue="mail"))
     heading, *lines = broken.run("-A", "proj", "dead").stdout.splitlines()

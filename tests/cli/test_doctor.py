@@ -19,7 +19,8 @@ from litequeue.core import clock, process
 from litequeue.core.records import Identity, NewProcess
 from litequeue.doctor import CHECKS, ERROR, OK, WARNING, Finding, examine
 from litequeue.doctor import place as places
-from litequeue.doctor.findings import Case, listed, size, span
+from litequeue.doctor.findings import Case, listed
+from litequeue.utils.words import size, span
 from tests.cli.conftest import Project
 
 Examine = Callable[..., Finding]
@@ -362,7 +363,7 @@ def test_what_is_paused_is_a_warning(app: LiteQueue, look: Examine) -> None:
     app.control.pause("mail", "proj.add")
     finding = look("paused")
     assert finding.level == WARNING
-    assert "queue mail for 0 s" in finding.text
+    assert "queue mail for 0" in finding.text
 
 
 def test_dead_letters_are_counted(app: LiteQueue, look: Examine) -> None:
@@ -484,6 +485,6 @@ def test_two_tasks_of_one_name_are_an_error(project: Project) -> None:
 def test_words() -> None:
     assert listed("cab") == "a, b, c"
     assert listed(map(str, range(7))) == "0, 1, 2, 3, 4 and 2 more"
-    assert (size(999), size(2_048_000), size(3e12)) == ("999 bytes", "2.0 MB", "3000 GB")
+    assert (size(999), size(2_048_000), size(3e12)) == ("999 B", "2.0 MB", "3.0 TB")
     assert (span(5), span(600), span(7200), span(259_200)) == ("5 s", "10 min", "2 h", "3 d")
     assert clock.now() > 0

@@ -250,17 +250,29 @@ def test_a_question_under_json_is_asked_on_stderr(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
+    "argv", [["status"], ["result", "nobody"], ["list", "queues"], ["graph", "workers"], ["dead"], ["schedule", "list"]]
+)
+def test_what_only_looks_makes_no_queue(project: Project, argv: list[str]) -> None:
+    file = project.folder / "empty.db"
+    file.touch()
+    done = project.run("-b", "empty.db", *argv)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "is not a queue of litequeue" in done.stderr
+    assert file.stat().st_size == 0
+
+
+@pytest.mark.parametrize(
     ("argv", "code", "says"),
     [
         (["-A", "nowhere", "list", "tasks"], 1, "-A nowhere: there is no module 'nowhere'"),
         (["-A", "broken", "list", "tasks"], 1, "-A broken: ZeroDivisionError: division by zero ("),
         (["-A", "proj", "--config", "gone", "list", "tasks"], 1, "--config gone: "),
-        (["-b", "slip.db", "dead"], 1, "there is no file "),
+        (["-b", "slip.db", "dead"], 1, "there is no such file"),
         (["-b", "notes.txt", "dead"], 1, "not a database"),
         (["-b", "redis://localhost", "dead"], 1, "litequeue needs no redis server"),
         (["dead"], 2, "no app given; write `litequeue -A proj ...`"),
         (["-A", "proj", "dead", "show", "nobody"], 1, "has no task nobody"),
-        (["-A", "proj", "status"], 69, "No worker answered"),
+        (["-A", "proj", "status"], 1, "there is no such file"),
     ],
 )
 def test_an_error_is_one_line_and_an_exit_code(project: Project, argv: list[str], code: int, says: str) -> None:

@@ -122,7 +122,7 @@ def test_an_id_of_a_group(project: Project) -> None:
 def test_a_file_that_is_not_there_is_not_made(project: Project) -> None:
     done = project.run("-b", "slip.db", "result", "x")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
-    assert "there is no file" in done.stderr
+    assert "there is no such file" in done.stderr
     assert not (project.folder / "slip.db").exists()
 
 

@@ -22,6 +22,9 @@ TABLES = (
     "litequeue_attempts",
     "litequeue_lanes",
     "litequeue_processes",
+    "litequeue_stats",
+    "litequeue_events",
+    "litequeue_logs",
 )
 
 

@@ -22,7 +22,18 @@ import apsw
 
 from litequeue.core import clock
 from litequeue.core.ids import new_id
-from litequeue.core.records import FULL, Claimed, Encoded, Identity, NewProcess, NewTask, Outcome, Rerun, Ticket
+from litequeue.core.records import (
+    FULL,
+    Claimed,
+    Encoded,
+    Identity,
+    LogLine,
+    NewProcess,
+    NewTask,
+    Outcome,
+    Rerun,
+    Ticket,
+)
 from litequeue.store.contract import Claimant, Pick, StoreOptions
 from litequeue.store.sqlite import connection as sqlite_connection
 from litequeue.store.sqlite.store import SQLiteStore
@@ -53,14 +64,31 @@ class TakeAll:
         return name in self.once
 
 
+@dataclass
+class Said:
+    """What an attempt has logged, of which the newest `limit` lines are kept."""
+
+    lines: Sequence[LogLine]
+    limit: int = 4
+
+    def rest(self) -> Sequence[LogLine]:
+        """What is not kept yet."""
+        return self.lines
+
+
+def log_lines(count: int, attempt: int = 1) -> list[LogLine]:
+    """So many lines of a log."""
+    return [LogLine(attempt, 1000.0 + number, 20, "proj", f"line {number}") for number in range(count)]
+
+
 def new_task(name: str = "add", queue: str = "celery", payload: str = "[[1, 2], {}]", **fields: Any) -> NewTask:
     """A task as a client makes it."""
     return NewTask(id=new_id(), name=name, queue=queue, priority=0, payload=payload, serializer="json", **fields)
 
 
-def success(claimed: Claimed, value: str = "3") -> Outcome:
+def success(claimed: Claimed, value: str = "3", log: Said | None = None) -> Outcome:
     """The outcome of an attempt that returned."""
-    return Outcome(claimed, "succeeded", clock.now(), Encoded(value, "json"), prune_at=clock.now() + 86400)
+    return Outcome(claimed, "succeeded", clock.now(), Encoded(value, "json"), prune_at=clock.now() + 86400, log=log)
 
 
 def failure(claimed: Claimed) -> Outcome:
@@ -81,11 +109,15 @@ def tickets(*claims: Claimed) -> list[Ticket]:
 
 
 def register(
-    store: SQLiteStore, identity: Identity = _LONG_AGO, role: str = "worker", parent: int | None = None
+    store: SQLiteStore,
+    identity: Identity = _LONG_AGO,
+    role: str = "worker",
+    parent: int | None = None,
+    events: bool = False,
 ) -> int:
     """Register a process; the default is one that no longer lives."""
     return store.register(
-        NewProcess(worker="celery@test", role=role, parent=parent, identity=identity, queues=("celery",))
+        NewProcess(worker="celery@test", role=role, parent=parent, identity=identity, queues=("celery",), events=events)
     )
 
 

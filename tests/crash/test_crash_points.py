@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,20 @@ from litequeue.store.sqlite.store import SQLiteStore
 
 from .canvases import SCENES, VERBS, finish, hold, prepare, write
 from .invariants import violations
-from .story import carry_on, claimant, failure, image_folder, new_task, open_store, register, retry, success, tickets
+from .story import (
+    Said,
+    carry_on,
+    claimant,
+    failure,
+    image_folder,
+    log_lines,
+    new_task,
+    open_store,
+    register,
+    retry,
+    success,
+    tickets,
+)
 from .test_faults import summary
 from .test_power_cut import schema_of, use_next_version
 
@@ -72,12 +86,12 @@ def run_and_die(at: int, prepare: Callable[[], Any], act: Callable[[Any], Any]) 
     return code
 
 
-def make(path: Path) -> None:
+def make(path: Path, events: bool = False) -> None:
     """A queue with work, which a dead worker has begun."""
     store = open_store(path)
     store.enqueue([new_task() for _ in range(10)])
     store.enqueue([new_task("once"), new_task("unknown")])
-    register(store)
+    register(store, events=events)
     store.claim(claimant(1), 2)
     prepare(store, 1)
     store.close()
@@ -86,10 +100,10 @@ def make(path: Path) -> None:
 Prepared = tuple[SQLiteStore, int, tuple[Claimed, ...]]
 
 
-def be_a_worker(path: Path) -> Prepared:
+def be_a_worker(path: Path, events: bool = False) -> Prepared:
     """In the child: register this very process and claim three tasks."""
     store = open_store(path)
-    me = register(store, process.current())
+    me = register(store, process.current(), events=events)
     return store, me, store.claim(claimant(me), 3).claimed
 
 
@@ -110,6 +124,10 @@ OPERATIONS: dict[str, Callable[[Prepared], Any]] = {
     "bury": lambda p: p[0].bury(1, "killed", 3),
     "deregister": lambda p: p[0].deregister(p[1]),
     "prune": lambda p: p[0].prune(100),
+    "publish": lambda p: p[0].publish([("my-event", {"n": 1}), ("my-event", {"n": 2})], "celery@test"),
+    "set_events": lambda p: p[0].set_events(p[1], True),
+    "set_slots": lambda p: p[0].set_slots(p[1], 5),
+    "keep_log": lambda p: p[0].keep_log(*tickets(p[2][0]), log_lines(6), 4),
     **{name: lambda p, verb=verb: verb(p[0]) for name, verb in VERBS.items()},
 }
 
@@ -124,6 +142,132 @@ def test_a_death_at_each_statement_leaves_all_or_nothing(tmp_path, name):
     source = tmp_path / "queue.db"
     make(source)
     die_everywhere(source, OPERATIONS[name])
+
+
+EVENTFUL = ("enqueue many", "revoke", "claim", "release", "bury", "deregister", "prune", "forget parts")
+
+
+@pytest.mark.parametrize("name", ["settle", *EVENTFUL])
+def test_a_death_at_each_statement_leaves_all_or_nothing_of_what_is_told(tmp_path, name):
+    """With events on, and log lines to keep, and counts to write."""
+    source = tmp_path / "queue.db"
+    make(source, events=True)
+    db = apsw.Connection(str(source))
+    before = db.execute("SELECT count(*) FROM litequeue_events").get
+    assert before > 0
+    db.close()
+    die_everywhere(source, settle_and_tell if name == "settle" else OPERATIONS[name], events=True)
+
+
+def settle_and_tell(prepared: Prepared) -> None:
+    """As `_settle`, with what was logged."""
+    store, me, (first, second, third) = prepared
+    store._counted_at = 0.0  # counts are to be written by this transaction
+    outcomes = [success(first, log=Said(log_lines(6))), failure(second), retry(third, 60.0)]
+    store.settle(claimant(me), outcomes, 2)
+
+
+class Steps:
+    """Kills the process before its step number `at`: an SQL statement, or something asked of the file system."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+
+    def count(self, *_: Any) -> bool:
+        """One more."""
+        self.left -= 1
+        if self.left == 0:
+            os._exit(DIED)
+        return True
+
+    def audit(self, event: str, _arguments: Any) -> None:
+        """What Python says before it asks the system for something."""
+        if event.startswith("os.") or event == "open":
+            self.count()
+
+
+@pytest.mark.parametrize("replaces", [False, True])
+def test_a_death_at_each_step_of_a_backup_leaves_a_whole_copy_or_none_under_its_name(tmp_path, replaces):
+    source, target = tmp_path / "queue.db", tmp_path / "copies" / "copy.db"
+    target.parent.mkdir()
+    make(source)
+    store = open_store(source)
+    store.enqueue([new_task(payload=f'[["{"x" * 3000}"], {{}}]') for _ in range(300)])
+    if replaces:
+        store.backup(str(target))
+    old = _count(target)
+    store.enqueue([new_task()])
+    whole = store.counts()
+    store.close()
+    new = _count(source)
+    kept = target.read_bytes() if replaces else b""
+    found = []
+    for number in itertools.count(1):
+        if replaces:
+            target.write_bytes(kept)
+        else:
+            target.unlink(missing_ok=True)
+
+        def copy(store: SQLiteStore, number: int = number) -> None:
+            steps = Steps(number)
+            apsw.connection_hooks.append(lambda connection: setattr(connection, "exec_trace", steps.count))
+            sys.addaudithook(steps.audit)
+            store.backup(str(target), lambda *_: steps.count() and None, overwrite=replaces)
+
+        code = run_and_die(10**9, lambda: open_store(source), copy)
+        found.append(_count(target))
+        if code == FINISHED:
+            break
+        if number % 5 == 0:  # whoever comes next cleans up
+            again = open_store(source)
+            again.backup(str(target), overwrite=target.exists())
+            again.close()
+            assert _count(target) == new
+            assert [path.name for path in target.parent.iterdir()] == [target.name]
+    assert len(found) > 20
+    assert set(found) == {old, new}
+    assert found == sorted(found, key=lambda count: count == new), "it was there, and then it was not"
+    store = open_store(source)
+    assert store.counts() == whole
+    store.close()
+
+
+def _count(path: Path) -> int | None:
+    """How many tasks a sound queue has; None: there is no file."""
+    if not path.exists():
+        return None
+    # immutable: else a -wal and a -shm beside it would be left by the look.
+    db = apsw.Connection(f"file:{path}?immutable=1", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+    try:
+        assert violations(db) == []
+        return db.execute("SELECT count(*) FROM litequeue_tasks").get
+    finally:
+        db.close()
+
+
+def test_a_death_while_a_file_is_compacted_changes_nothing_in_it(tmp_path):
+    source = tmp_path / "queue.db"
+    make(source)
+    store = open_store(source)
+    store.enqueue([new_task(payload=f'[["{"x" * 3000}"], {{}}]') for _ in range(300)])
+    store.purge(["celery"])
+    store.close()
+    found = []
+    with image_folder() as folder:
+        for number in itertools.count(1):
+            path = folder / f"{number}.db"
+            shutil.copyfile(source, path)
+            code = run_and_die(number, lambda path=path: open_store(path), lambda store: store.compact())
+            found.append(summary(str(path)))
+            store = open_store(path)
+            store.compact()
+            carry_on(store)
+            store.close()
+            assert path.stat().st_size < source.stat().st_size
+            if code == FINISHED:
+                break
+    assert len(found) > 3
+    assert all(contents == found[0] for contents in found)
 
 
 DEAD = DeadFilter(states=("failed", "revoked"))
@@ -146,7 +290,7 @@ def test_a_death_at_each_statement_leaves_all_or_nothing_of_dead_letters(tmp_pat
     die_everywhere(source, lambda p: getattr(p[0], verb)(DEAD))
 
 
-def die_everywhere(source: Path, act: Callable[[Prepared], Any]) -> None:
+def die_everywhere(source: Path, act: Callable[[Prepared], Any], events: bool = False) -> None:
     """Carry out `act` on copies of a queue, and die before each of its statements in turn."""
     found = []
     with image_folder() as folder:
@@ -154,7 +298,7 @@ def die_everywhere(source: Path, act: Callable[[Prepared], Any]) -> None:
         def at(number: int) -> int:
             path = folder / f"{number}.db"
             shutil.copyfile(source, path)
-            code = run_and_die(number, lambda: be_a_worker(path), act)
+            code = run_and_die(number, lambda: be_a_worker(path, events), act)
             found.append(summary(str(path)))
             store = open_store(path)
             carry_on(store)

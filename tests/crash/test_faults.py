@@ -24,10 +24,12 @@ from litequeue.store.sqlite.store import SQLiteStore
 from . import canvases
 from .invariants import violations
 from .story import (
+    Said,
     checkpoint_often,
     claimant,
     failure,
     image_folder,
+    log_lines,
     new_task,
     open_store,
     register,
@@ -108,7 +110,27 @@ OPERATIONS: dict[str, Callable[[SQLiteStore, Queue], Any]] = {
     "register": lambda store, queue: register(store),
     "prune": lambda store, queue: store.prune(100),
     "rescue": lambda store, queue: store.rescue(0.0, 3),
+    "publish": lambda store, queue: store.publish([("my-event", {"n": 1}), ("my-event", {"n": 2})], "celery@test"),
+    "set_events": lambda store, queue: store.set_events(queue.supervisor, True),
+    "set_slots": lambda store, queue: store.set_slots(queue.supervisor, 5),
+    "keep_log": lambda store, queue: store.keep_log(*tickets(queue.held[0]), log_lines(6), 4),
 }
+
+
+def settle_and_tell(store: SQLiteStore, queue: Queue) -> None:
+    """As `settle`, with what was logged; the events of it are written, and so are the counts."""
+    first, second, third, _ = queue.held
+    outcomes = [success(first, log=Said(log_lines(6))), failure(second), retry(third, 60.0)]
+    store.settle(claimant(queue.holder), outcomes, 2)
+
+
+EVENTFUL: dict[str, Callable[[SQLiteStore, Queue], Any]] = {
+    "settle": settle_and_tell,
+    **{
+        name: OPERATIONS[name] for name in ("enqueue many", "revoke", "claim", "release", "bury", "deregister", "prune")
+    },
+}
+"""What is tried with events on too."""
 CANVASES: dict[str, Callable[[SQLiteStore, Queue], Any]] = {
     "settle canvases": lambda store, queue: canvases.settle_all(store, queue.holder, queue.of_canvases),
     **{name: lambda store, queue, verb=verb: verb(store) for name, verb in canvases.VERBS.items()},
@@ -136,7 +158,11 @@ def summary(path: str) -> list[Any]:
             db.execute("SELECT header, value, seq FROM litequeue_stamps ORDER BY 3, 1, 2").fetchall(),
             db.execute("SELECT header, value FROM litequeue_revoked_stamps ORDER BY 1, 2").fetchall(),
             db.execute("SELECT seq, attempt, outcome FROM litequeue_attempts ORDER BY 1, 2").fetchall(),
-            db.execute("SELECT id, role, idle FROM litequeue_processes ORDER BY id").fetchall(),
+            db.execute(
+                "SELECT id, role, idle, events, json_extract(info, '$.concurrency') FROM litequeue_processes ORDER BY 1"
+            ).fetchall(),
+            db.execute("SELECT number, size, worker FROM litequeue_events ORDER BY number").fetchall(),
+            db.execute("SELECT seq, number, attempt, message FROM litequeue_logs ORDER BY 1, 2").fetchall(),
         ]
     finally:
         db.close()
@@ -180,9 +206,28 @@ def test_a_fault_at_the_nth_call_leaves_all_or_nothing(vfs, template, monkeypatc
 
     Every commit is followed by a checkpoint, which the fault may hit: that is no failure of the commit.
     """
-    checkpoint_often(monkeypatch, 1)
     source, queue = template
-    act = ALL[name]
+    sweep_over(vfs, monkeypatch, source, queue, name, ALL[name], (operation, error), warm)
+
+
+@pytest.mark.parametrize(("operation", "error"), CANVAS_FAULTS)
+@pytest.mark.parametrize("name", EVENTFUL)
+def test_a_fault_while_events_are_written_leaves_all_or_nothing(
+    vfs, template, tmp_path, monkeypatch, name, operation, error
+):
+    """The move and what is told of it are one: events, log lines, counts."""
+    source, queue = template
+    eventful = copy(source, tmp_path, 0)
+    store = open_store(eventful)
+    assert store.set_events(queue.supervisor, True)
+    store.close()
+    sweep_over(vfs, monkeypatch, eventful, queue, name, EVENTFUL[name], (operation, error), True)
+
+
+def sweep_over(vfs, monkeypatch, source, queue, name, act, kind, warm) -> None:
+    """Do it on copies of `source`, with a fault at each call in turn."""
+    checkpoint_often(monkeypatch, 1)
+    operation, error = kind
     numbers = itertools.count()
     vfs.recording = False
     with image_folder() as folder:

@@ -13,6 +13,7 @@ import pytest
 
 from litequeue.core import clock
 from litequeue.core.records import FULL, NORMAL, Encoded
+from litequeue.core.viewing import TaskFilter
 from litequeue.exceptions import OperationalError
 from litequeue.store.sqlite import migrations
 from litequeue.store.sqlite.store import SQLiteStore
@@ -20,6 +21,7 @@ from litequeue.store.sqlite.store import SQLiteStore
 from . import canvases
 from .power_loss import images
 from .story import (
+    Said,
     Story,
     TakeAll,
     carry_on,
@@ -27,6 +29,7 @@ from .story import (
     claimant,
     failure,
     image_folder,
+    log_lines,
     new_task,
     open_store,
     register,
@@ -117,12 +120,43 @@ def tell_canvases(story: Story) -> None:
     story.end()
 
 
+def tell_what_is_seen(story: Story) -> None:
+    """A life with events on: moves, what somebody publishes, kept log lines, counts, and the file written anew."""
+    store = story.store
+    supervisor = story.do("register", lambda: register(store), durable=False)
+    child = story.do("register child", lambda: register(store, role="child", parent=supervisor), durable=False)
+    story.do("set_events", lambda: store.set_events(supervisor, True), durable=False)
+    story.do("enqueue", lambda: store.enqueue([new_task(payload=f'[["{"x" * 900}"], {{}}]') for _ in range(12)]))
+    me = claimant(child)
+    held = story.do("claim", lambda: store.claim(me, 5), durable=False).claimed
+    story.do("publish", lambda: store.publish([("my-event", {"n": 1}), ("my-event", {"n": 2})]), durable=False)
+    story.do("keep_log", lambda: store.keep_log(*tickets(held[0]), log_lines(3), 4), durable=False)
+    story.do("set_slots", lambda: store.set_slots(supervisor, 5), durable=False)
+    store._counted_at = 0.0  # so that the next transaction writes the counts
+    ends = [success(held[0], log=Said(log_lines(3))), failure(held[1]), retry(held[2]), retry(held[3], 60)]
+    held = story.do("settle and claim", lambda: store.settle(me, ends, 3)).claimed
+    story.do("keep_log again", lambda: store.keep_log(*tickets(held[0]), log_lines(9), 4), durable=False)
+    story.do("revoke", lambda: store.revoke([row.id for row in store.find(TaskFilter(states=("ready",)), 2).tasks]))
+    story.close()
+    story.do("settle", lambda: store.settle(me, [success(row, log=Said(log_lines(9))) for row in held[:2]]))
+    story.do("compact", store.compact, durable=False)
+    story.do("release", lambda: store.release(child, tickets(held[2])), durable=False)
+    story.do("claim again", lambda: store.claim(me, 4), durable=False)
+    story.do("bury", lambda: store.bury(child, "killed", 3))
+    story.do("no events", lambda: store.set_events(supervisor, False), durable=False)
+    story.do("purge", lambda: store.purge(["celery"]))
+    story.do("prune", lambda: store.prune(100), durable=False)
+    story.end()
+
+
 @pytest.mark.parametrize(
     ("tell", "durability", "checkpoints"),
     [
         *((tell, d, often) for tell in (tell_enqueues, tell_a_life) for d in DURABILITIES for often in ("few", "many")),
         (tell_canvases, FULL, "many"),
         (tell_canvases, NORMAL, "few"),
+        (tell_what_is_seen, FULL, "many"),
+        (tell_what_is_seen, NORMAL, "few"),
     ],
 )
 def test_every_image_after_a_power_cut_keeps_what_was_promised(

@@ -158,6 +158,23 @@ def test_bad_input(inspect: Any, there: None, argv: tuple[str, ...], code: int, 
     inspect(*argv).failed(code, text)
 
 
+@pytest.mark.parametrize(
+    ("option", "word", "says"),
+    [
+        ("--state", "bogus", "no task shows the state 'bogus'; there are PENDING"),
+        ("-Q", "nowhere", "there is no queue 'nowhere'"),
+        ("--worker", "w9@nowhere", "no worker 'w9@nowhere' is registered"),
+        ("--root", "nobody", "has no task nobody"),
+    ],
+)
+def test_a_word_that_nobody_knows_is_told_where_nothing_is_found(
+    inspect: Any, there: None, option: str, word: str, says: str
+) -> None:
+    done = inspect("tasks", option, word)
+    assert done.out == "No tasks.\n"
+    assert says in done.err
+
+
 @pytest.mark.parametrize("command", ["--once", "tasks", "task", "explain", "ping", "file", "stats"])
 def test_no_file_is_made(inspect: Any, app: Any, command: str) -> None:
     argv = (command, "aaaaaaaa") if command in ("task", "explain") else (command,)

@@ -12,6 +12,10 @@ import pytest
 from litequeue import chord, group
 from litequeue.core import clock
 from litequeue.inspect.explain import Explanation, Reason, explain
+from litequeue.inspect.failures import failures
+from litequeue.inspect.page import page
+from litequeue.inspect.rendering import explanation as as_text
+from litequeue.inspect.text import Look
 from tests.inspect.conftest import NAME, NODE, OTHER, Project, wait_until
 from tests.inspect.looked_at import add, boom, flaky, hold, ignored, limited, total
 
@@ -45,7 +49,7 @@ def test_what_has_ended(app: Any, ended: Any) -> None:
     succeeded, failed, nothing = (explain(app, result.id) for result in results)
     assert (succeeded.state, nothing.state) == ("SUCCESS", "IGNORED")
     assert f"on {NODE}" in only(succeeded, "ended").text
-    assert "has ended" in succeeded.verdict
+    assert succeeded.verdict.startswith("It ended ") and only(succeeded, "ended").remedy is None
     assert "ValueError: no cake" in only(failed, "ended").text
     assert only(failed, "ended").remedy.startswith(f"litequeue retry {results[1].id}")
 
@@ -67,6 +71,25 @@ def test_what_did_not_run_because_another_failed(app: Any, ended: Any) -> None:
     assert "no cake" in reason.because[0].reasons[0].text
 
 
+def test_a_body_that_did_not_run_names_the_member_of_its_header_that_failed(app: Any, ended: Any) -> None:
+    body = chord([add.s(1, 2), boom.s("cake")])(total.s())
+    ended(body)
+    failed = next(part for part in body.parent.results if part.state == "FAILURE")
+    reason = only(explain(app, body.id), "upstream")
+    assert reason.ids == (failed.id,)
+    assert reason.remedy.startswith(f"litequeue retry {failed.id}")
+    shown = page(app, body.id)
+    assert shown is not None and shown.caused_by == failed.id
+    assert [group.names for group in failures(app).groups] == [(f"{NAME}boom",)]
+
+
+def test_what_holds_up_several_tasks_is_said_once(app: Any) -> None:
+    waiting = chord([add.s(number, 1) for number in range(4)])(total.s())
+    text = as_text(explain(app, waiting.id), Look())
+    assert text.count("(the same)") == 3
+    assert text.count("starts one") == 2  # for those of the header, and for the body
+
+
 # It runs
 
 
@@ -74,7 +97,8 @@ def test_what_runs(app: Any, worker: Any, held: Callable[..., Any]) -> None:
     result = held()
     explanation = explain(app, result.id)
     assert explanation.state == "STARTED"
-    assert f"it runs on {NODE} (pid " in only(explanation, "running").text
+    reason = only(explanation, "running")
+    assert f" on {NODE} (pid " in reason.text and reason.remedy is None
 
 
 def test_what_was_revoked_while_it_runs(app: Any, worker: Any, held: Callable[..., Any]) -> None:

@@ -242,6 +242,25 @@ def test_the_filter_works_while_it_is_typed(app: Any, ended: Any) -> None:
     drive(app, act)
 
 
+def test_the_filter_opens_from_every_screen(app: Any) -> None:
+    """And takes every key that follows, however fast."""
+    result = looked_at.add.delay(1, 2)
+
+    async def act(view: Driven) -> None:
+        for keys in (("1",), ("3",), ("4",), ("2", "enter")):
+            await view.press(*keys)
+            await view.press("slash", *"state", "colon", *"ready")
+            assert view.viewer.tasks_pane.input.value == "state:ready"
+            await view.press("enter")
+            await view.shows("/ state:ready", "1 task")
+            assert not isinstance(view.viewer.screen, PageScreen)
+            await view.press("escape")
+            await view.shows("/ filter")
+        assert result.state == "PENDING"
+
+    drive(app, act)
+
+
 def test_the_selected_task_stays_selected_when_rows_move(app: Any) -> None:
     """New tasks come above it; the cursor goes with its task, and it stays on its line once it is at the end."""
     ids = [looked_at.add.delay(number, 0).id for number in range(30)][::-1]
@@ -364,7 +383,7 @@ def test_the_page_says_why_a_task_does_not_run(app: Any) -> None:
         await view.filter("state:ready")
         await view.until(lambda: view.viewer.tasks_pane.table.items)
         await view.press("enter")
-        await view.shows("Why it does not run", "its queue celery is paused")
+        await view.shows("Why it does not run", "its queue celery", "paused", "litequeue resume celery")
 
     drive(app, act)
 

@@ -99,7 +99,7 @@ def about(name: str, task_id: str) -> str:
 
 _KEYS: Final = (
     ("1 2 3 4, Tab", "overview, tasks, schedules, file"),
-    ("↑ ↓ PgUp PgDn Home End", "move; ← → beside"),
+    ("↑ ↓ PgUp PgDn", "move; Home, End; ← → beside"),
     ("enter", "open: a task, the tasks of a queue or worker"),
     ("esc", "back; drops the filter"),
     ("/", "filter the tasks"),

@@ -67,7 +67,7 @@ class File(Container):
 
     def focus_main(self) -> None:
         """Let the keys scroll."""
-        self.table.focus()
+        self.screen.set_focus(self.table)
 
     def action_count(self) -> None:
         """Count the rows, once: that reads through the whole file."""

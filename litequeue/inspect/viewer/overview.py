@@ -31,7 +31,7 @@ SLOW: Final = 60.0
 """Seconds of latency from which on it stands out."""
 
 _QUEUES: Final = (
-    Column("Queues", 20, stretch=3, most=36),
+    Column("Queues", 18, stretch=3, most=36),
     Column("ready", 7, right=True),
     Column("scheduled", 6, right=True, drop=2, stretch=1, most=9, short="sched."),
     Column("waiting", 7, right=True, drop=4),
@@ -169,7 +169,7 @@ class Overview(Container):
     def focus_main(self) -> None:
         """Let the keys go to the list that had them last, or to the queues."""
         if not any(table.has_focus for table in self._tables()):
-            self.queues.focus()
+            self.screen.set_focus(self.queues)
 
     def _tables(self) -> list[Table[Any]]:
         """Top to bottom, or, on a wide screen, those at the left and then those at the right."""

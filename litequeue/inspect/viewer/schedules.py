@@ -84,7 +84,7 @@ class Schedules(Container):
 
     def focus_main(self) -> None:
         """Let the keys go to the list."""
-        self.table.focus()
+        self.screen.set_focus(self.table)
 
     def action_switch(self) -> None:
         """Enable or disable the entry, after a question."""

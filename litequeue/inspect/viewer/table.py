@@ -179,6 +179,11 @@ class Table(ScrollView, Generic[Item], can_focus=True):
                 self._go(index)
                 return
 
+    def forget(self) -> None:
+        """Begin at the top, as with another list."""
+        self._index, self._selected_key = -1, None
+        self.scroll_to(y=0, animate=False, immediate=True)
+
     def redraw(self) -> None:
         """Draw all rows anew, as for another width or another look."""
         self._drawn_width = 0

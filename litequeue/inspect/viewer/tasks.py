@@ -113,6 +113,8 @@ class Tasks(Container):
         self._now = clock.now()
         listing = seen.listing
         if listing is not None and listing.which == self._which:
+            if self._listing is None:  # the first of another filter
+                self.table.forget()
             self._listing = listing
             for place, text in ((0, "name"), (3, "queue"), (4, "worker")):
                 self._widths.see(place, (getattr(task, text) or "" for task in listing.tasks))
@@ -161,7 +163,7 @@ class Tasks(Container):
 
     def focus_main(self) -> None:
         """Let the keys go to the list."""
-        self.table.focus()
+        self.screen.set_focus(self.table)
 
     # The filter
 
@@ -173,9 +175,7 @@ class Tasks(Container):
     def begin_typing(self) -> None:
         """Open the filter's line."""
         self.add_class("-typing")
-        self.input.styles.display = (
-            "block"  # at once, not with the next pass over the styles: it must take the next key
-        )
+        self.input.styles.display = "block"  # by no class: it must be there for the very next key
         self.screen.set_focus(self.input)
         self.input.cursor_position = len(self.input.value)
         self._tell()

@@ -156,6 +156,11 @@ class Database:
                 yield self._open_reader()
             except apsw.Error as error:
                 raise self._translated(error) from error
+            except UnicodeDecodeError as error:
+                raise exceptions.OperationalError(
+                    f"{self.path}: a row has text that is not UTF-8 ({error.object[:40]!r}); another program wrote it."
+                    " Set it right there, or delete the row."
+                ) from error
             finally:
                 self._read_lock.release()
         finally:

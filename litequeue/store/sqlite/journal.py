@@ -30,6 +30,7 @@ from litequeue.core.viewing import EventRange, EventRecord
 from litequeue.store.sqlite.engine import fetch
 from litequeue.store.sqlite.gates import Gating
 
+_LAST: Final = 2**63 - 1  # the highest number that SQLite has
 _ROWS: Final = 500  # rows of the journal that are deleted, or read, at a time
 
 
@@ -100,7 +101,7 @@ class Journaling(Gating):
         """The events with numbers above `after`, oldest first."""
         found: list[EventRecord] = []
         with self._database.read() as connection:
-            for number, at, worker, moves in connection.execute(self._EVENTS, (after + 1, _ROWS)):
+            for number, at, worker, moves in connection.execute(self._EVENTS, (min(after + 1, _LAST), _ROWS)):
                 found += (event for event in _readable(number, at, worker, moves) if event.number > after)
                 if len(found) >= limit:
                     break
