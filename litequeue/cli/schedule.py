@@ -169,7 +169,10 @@ def list_entries(call: Invocation) -> int:
     """
     from litequeue.cli.schedule_text import table
 
-    entries = existing_app(call).schedules.list()
+    app = existing_app(call)
+    entries = app.schedules.list()
+    if not entries and app.conf.beat_schedule:
+        call.note("what the app's code declares will be there once a worker, or beat, has run")
     if call.as_json:
         call.print_json([entry.as_dict() for entry in entries])
     else:

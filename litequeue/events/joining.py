@@ -137,7 +137,7 @@ def _event(record: EventRecord, row: _Row | None, pids: Mapping[str, int], offse
 def _told(record: EventRecord) -> Fields:
     """When it was and who says so: what somebody wrote into his own event counts where it can be read."""
     at, hostname = record.fields.get("timestamp"), record.fields.get("hostname")
-    told: Fields = {"timestamp": float(at) if _is_number(at) else record.at}
+    told: Fields = {"timestamp": at if _is_number(at) else record.at}
     if hostname is not None:
         told["hostname"] = str(hostname)
     return told

@@ -62,6 +62,7 @@ def test_a_workflow_as_json(app: LiteQueue, workflow: str, capsys: Capture) -> N
 
 
 def test_an_id_that_nobody_knows(app: LiteQueue, capsys: Capture) -> None:
+    app.store.processes()
     assert run(["graph", "task", "nobody"], app=app) == 1
     out, err = capsys.readouterr()
     assert (out, err) == ("", f"litequeue: {app.store.path} has no task and no group nobody\n")
@@ -91,6 +92,7 @@ def test_workers(app: LiteQueue, capsys: Capture) -> None:
 
 
 def test_no_workers(app: LiteQueue, capsys: Capture) -> None:
+    app.store.processes()
     assert json.loads(printed(app, capsys, "workers", "--json"))["workers"] == []
     assert "cylinder" in printed(app, capsys, "workers")
 

@@ -278,6 +278,8 @@ def test_what_only_looks_makes_no_queue(project: Project, argv: list[str]) -> No
 def test_an_error_is_one_line_and_an_exit_code(project: Project, argv: list[str], code: int, says: str) -> None:
     (project.folder / "broken.py").write_text("1 / 0\n")
     (project.folder / "notes.txt").write_text("no database " * 1000)
+    if "nobody" in argv:
+        project.send("add", 1, 1)
     done = project.run(*argv)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1), done.stderr
     assert says in done.stderr

@@ -136,9 +136,21 @@ class TestAdding:
 
 
 class TestShowing:
-    def test_without_entries(self, schedule: Run) -> None:
+    def test_without_entries(self, app: LiteQueue, schedule: Run) -> None:
+        app.store.processes()
+        app.conf.beat_schedule = {}
         assert schedule("list") == "The schedule has no entries.\n"
         assert json.loads(schedule("list", "--json")) == []
+
+    def test_before_anybody_has_brought_the_entries_of_the_code_into_the_file(
+        self, app: LiteQueue, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        app.store.processes()
+        app.conf.beat_schedule = {"each hour": {"task": "any.task", "schedule": 3600}}
+        assert run(["schedule", "list"], app=app) == 0
+        out, err = capsys.readouterr()
+        assert out == "The schedule has no entries.\n"
+        assert "once a worker, or beat, has run" in err
 
     @pytest.mark.usefixtures("nightly")
     def test_a_line_each(self, app: LiteQueue, schedule: Run) -> None:
@@ -163,7 +175,8 @@ class TestShowing:
         assert "broken" in schedule("list")
 
     @pytest.mark.parametrize("command", ["show", "remove", "enable", "disable", "run", "preview"])
-    def test_there_is_none_of_that_name(self, command: str, schedule: Run) -> None:
+    def test_there_is_none_of_that_name(self, command: str, app: LiteQueue, schedule: Run) -> None:
+        app.store.processes()
         assert "has no entry 'x' in its schedule" in schedule(command, "x", code=1)
 
 

@@ -55,6 +55,7 @@ def copy_file(path: str, target: str, progress: Progress | None = None, overwrit
 def unopened(path: str) -> Iterator[tuple[apsw.Connection, int]]:
     """A connection to the file, and its version; nothing is made or changed."""
     filesystem.refuse_missing(path)
+    filesystem.refuse_folder(path)
     try:
         connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
         try:

@@ -18,6 +18,12 @@ NETWORK_TYPES = frozenset(
 _NO_SPACE = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 
 
+def refuse_folder(path: str) -> None:
+    """StoreForeign: `path` is a folder."""
+    if os.path.isdir(path):
+        raise exceptions.StoreForeign(f"{path} is a folder. Give broker= the path of a file.")
+
+
 def prepare(path: str, *, private: bool, allow_network: bool, existing: bool = False) -> None:
     """Check the folder, and make the file if there is none (unless `existing`), readable by its owner alone.
 
@@ -28,8 +34,7 @@ def prepare(path: str, *, private: bool, allow_network: bool, existing: bool = F
         raise exceptions.StoreMissing(
             f"{path}: the folder {folder} does not exist. Make it, or give broker= another path."
         )
-    if os.path.isdir(path):
-        raise exceptions.StoreForeign(f"{path} is a folder. Give broker= the path of a file.")
+    refuse_folder(path)
     if not allow_network and (kind := network_type(folder)):
         raise exceptions.OperationalError(
             f"{path} is on a network file system ({kind}), where SQLite's WAL mode loses data. Put the file on a local"
