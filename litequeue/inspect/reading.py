@@ -11,8 +11,8 @@ from litequeue.core import clock
 from litequeue.core.records import ERROR, UPSTREAM
 from litequeue.core.state import FAILED, REVOKED, RUNNING, TERMINAL
 from litequeue.core.ties import BODY
-from litequeue.inspect.views import Progress, TaskView
-from litequeue.result import progress
+from litequeue.inspect.views import TaskView
+from litequeue.result.progress import progress_of
 from litequeue.result.reading import state_of
 
 if TYPE_CHECKING:
@@ -85,12 +85,6 @@ def error_of_task(record: TaskRecord) -> str | None:
     if record.state not in TERMINAL and record.result_serializer == ERROR and record.result is not None:
         return printable(error_of(ERROR, record.result)[1])
     return None
-
-
-def progress_of(app: LiteQueue, record: TaskRecord) -> Progress | None:
-    """What the task says of how far it is; None: it says nothing, or does not run."""
-    said = progress.progress_of(app, record)
-    return None if said is None else Progress(**said._asdict())
 
 
 def did_not_run(record: TaskRecord) -> bool:

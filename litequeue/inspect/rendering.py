@@ -51,14 +51,14 @@ def _headline(file: FileView, look: Look) -> str:
 
 _WORKERS = (
     Column("worker", give=2),
-    Column("pid", right=True),
+    Column("pid", right=True, leave=2),
     Column("state"),
-    Column("pool"),
-    Column("busy", right=True),
-    Column("cpu", right=True),
-    Column("memory", right=True),
-    Column("up", right=True),
-    Column("queues", give=3),
+    Column("pool", leave=7),
+    Column("busy", right=True, leave=1),
+    Column("cpu", right=True, leave=4),
+    Column("memory", right=True, leave=5),
+    Column("up", right=True, leave=6),
+    Column("queues", give=3, leave=3),
 )
 
 
@@ -90,17 +90,34 @@ def workers(shown: Sequence[WorkerView], look: Look) -> str:
         text.append(line)
         for slot in worker.slots:
             if slot.task is not None:
-                more = f", and {slot.ahead} more taken" if slot.ahead else ""
-                said = f"  {slot.pid}  {seconds(slot.task.runtime)}  {slot.task.call}  {slot.task.id}{more}"
-                text.append(look.paint(cut(said, look.width), "cyan"))
+                text.append(look.paint(_slot(slot.pid, slot.task, slot.ahead, look.width), "cyan"))
     return "\n".join(text)
+
+
+def _slot(pid: int, task: TaskView, ahead: int, width: int | None) -> str:
+    """What a slot runs. The call is cut before the id is, and pid and time are left out where that does not fit."""
+    more = f", and {ahead} more taken" if ahead else ""
+    head = [str(pid), seconds(task.runtime), task.id]
+    while width is not None and len(head) > 1 and len(f"  {'  '.join(head)}") > width:
+        del head[0]
+    said = f"  {'  '.join(head)}"
+    return cut(f"{said}  {task.call}{more}", None if width is None else max(width, len(said) + 1))
 
 
 _QUEUES = (
     Column("queue", give=2),
     *(
-        Column(title, right=True)
-        for title in ("ready", "scheduled", "waiting", "running", "failed", "rate", "fails", "latency")
+        Column(title, right=True, leave=leave)
+        for title, leave in (
+            ("ready", 0),
+            ("scheduled", 4),
+            ("waiting", 5),
+            ("running", 1),
+            ("failed", 3),
+            ("rate", 6),
+            ("fails", 7),
+            ("latency", 2),
+        )
     ),
     Column("state", give=1),
 )
@@ -137,16 +154,14 @@ def _state(queue: QueueView) -> str:
     return ", ".join(held) or counted(len(queue.workers), "worker")
 
 
-_CALL = 60
-"""Characters of a call in a list that goes into a pipe."""
 _TASKS = (
     Column("id"),
-    Column("state"),
-    Column("queue", give=1),
-    Column("when"),
-    Column("took", right=True),
-    Column("call", give=3),
-    Column("error", give=2),
+    Column("state", leave=2),
+    Column("queue", give=1, leave=6),
+    Column("when", leave=3),
+    Column("took", right=True, leave=5),
+    Column("call", give=3, leave=1),
+    Column("error", give=2, leave=4),
 )
 
 
@@ -162,7 +177,7 @@ def tasks(shown: Sequence[TaskView], look: Look) -> str:
             task.queue,
             _when(task, now),
             seconds(task.runtime),
-            cut(task.call, None if look.width is not None else _CALL),
+            task.call,
             _progress(task) or task.error or "",
         )
         for task in shown
@@ -187,18 +202,18 @@ def _progress(task: TaskView) -> str:
     progress = task.progress
     if progress is None:
         return ""
-    share = progress.share
-    shown = "" if share is None else f"{share * 100:.0f} %"
+    done = progress.fraction
+    shown = "" if done is None else f"{done * 100:.0f} %"
     return " ".join(filter(None, (shown, progress.message or "")))
 
 
 _SCHEDULES = (
     Column("name", give=2),
-    Column("when", give=2),
-    Column("task", give=3),
-    Column("next"),
-    Column("last"),
-    Column("runs", right=True),
+    Column("when", give=2, leave=3),
+    Column("task", give=3, leave=2),
+    Column("next", leave=1),
+    Column("last", leave=5),
+    Column("runs", right=True, leave=4),
     Column("state"),
 )
 
@@ -271,13 +286,19 @@ def page(shown: TaskPage, look: Look) -> str:
     if shown.traceback and shown.attempt not in {attempt.attempt for attempt in shown.attempts}:
         parts.append(_block("traceback", shown.traceback, look))
     if shown.logs:
-        lines = [f"{look.moment(line.at)} {line.level:7} {line.logger}: {line.message}" for line in shown.logs]
-        parts.append(_block("log", "\n".join(lines), look))
+        parts.append(_block("log", "\n".join(_logged(shown, look)), look))
     if shown.children:
         parts.append(f"{heading('called', look)}\n{tasks(shown.children, look)}")
     if shown.canvas is not None:
         parts.append(_block("canvas", shown.canvas.drawing, look, drawing=True))
     return "\n\n".join(parts)
+
+
+def _logged(shown: TaskPage, look: Look) -> Iterable[str]:
+    """The lines of the log; where the task was started more than once, each with its attempt."""
+    for line in shown.logs:
+        attempt = f"attempt {line.attempt} " if shown.attempt > 1 else ""
+        yield f"{look.moment(line.at)} {attempt}{line.level:7} {line.logger}: {line.message}"
 
 
 def _block(title: str, text: str, look: Look, drawing: bool = False) -> str:
@@ -368,13 +389,18 @@ def _tie_fields(shown: TaskPage) -> Iterable[tuple[str, str | None]]:
 def explanation(shown: Explanation, look: Look) -> str:
     """The verdict, and each reason with what to do; what a task waits for is indented."""
     title = f"{shown.task_id}" + (f"  {shown.name}" if shown.name else "") + (f"  {shown.state}" if shown.state else "")
-    lines = [heading(cut(title, look.width), look), *_wrapped(shown.verdict, look, "")]
+    lines = [heading(_cut_after(shown.task_id, title, look), look), *_wrapped(shown.verdict, look, "")]
     for reason in shown.reasons:
         lines += _wrapped(f"- {reason.text}", look, "  ")
         if reason.remedy is not None:
             lines += [look.paint(line, "dim") for line in _wrapped(f"    to do: {reason.remedy}", look, "      ")]
         lines += _because(reason.because, look._replace(width=None if look.width is None else look.width - 4))
     return "\n".join(lines)
+
+
+def _cut_after(whole: str, text: str, look: Look) -> str:
+    """`text` cut where the terminal ends, but not within `whole`, which is in it."""
+    return cut(text, None if look.width is None else max(look.width, text.index(whole) + len(whole) + 1))
 
 
 def _because(explanations: Iterable[Explanation], look: Look) -> Iterable[str]:
@@ -402,10 +428,10 @@ def failures(shown: FailureReport, look: Look) -> str:
     columns = (
         Column("count", right=True),
         Column("error", give=1),
-        Column("where", give=2),
-        Column("tasks", give=3),
-        Column("first"),
-        Column("last"),
+        Column("where", give=2, leave=1),
+        Column("tasks", give=3, leave=2),
+        Column("first", leave=4),
+        Column("last", leave=3),
     )
     rows = [
         (
@@ -421,10 +447,30 @@ def failures(shown: FailureReport, look: Look) -> str:
     lines = table(columns, rows, look).splitlines()
     text = [lines[0]]
     for group, line in zip(shown.groups, lines[1:], strict=True):
-        text += [line, look.paint(cut(f"  {group.example_id}  {group.example}", look.width), "dim")]
+        example = _cut_after(group.example_id, f"  {group.example_id}  {group.example}", look)
+        text += [line, look.paint(example, "dim")]
     if not shown.complete:
         text.append(f"These are of the newest {number(shown.count)} failed tasks; there are more.")
     return "\n".join(text)
+
+
+_SLOW = (
+    Column("task", give=1, least=24),
+    *(
+        Column(title, right=True, leave=leave)
+        for title, leave in (
+            ("count", 1),
+            ("mean", 4),
+            ("p50", 3),
+            ("p95", 0),
+            ("max", 2),
+            ("wait mean", 5),  # the last of its kind to go: those right of it are of waiting too
+            ("p50", 8),
+            ("p95", 6),
+            ("max", 7),
+        )
+    ),
+)
 
 
 def slow(shown: SlowReport, look: Look) -> str:
@@ -432,10 +478,8 @@ def slow(shown: SlowReport, look: Look) -> str:
     if not shown.names:
         parts = ["No task has ended."]
     else:
-        titles = ("count", "mean", "p50", "p95", "max", "wait mean", "p50", "p95", "max")
-        columns = (Column("task", give=1), *(Column(title, right=True) for title in titles))
         rows = [(name.name, number(name.count), *_spread(name.run), *_spread(name.wait)) for name in shown.names]
-        parts = [table(columns, rows, look), f"Of the newest {number(shown.count)} tasks that have ended."]
+        parts = [table(_SLOW, rows, look), f"Of the newest {number(shown.count)} tasks that have ended."]
     if shown.running:
         parts.append(f"{heading('Running now, the longest first', look)}\n{tasks(shown.running, look)}")
     return "\n\n".join(parts)

@@ -16,7 +16,7 @@ from litequeue.utils import words
 GAP: Final = "  "
 WIDTH: Final = 80
 _WIDE_ENOUGH: Final = 10
-"""Columns are not made narrower than that."""
+"""Columns are not made narrower than that, unless they say so themselves."""
 BARS: Final = "▁▂▃▄▅▆▇█"
 
 _CODES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
@@ -31,6 +31,7 @@ TONES: Final = {
     "PENDING": "blue",
     "alive": "green",
     "hung": "yellow",
+    "orphan": "yellow",
     "dead": "red",
     "paused": "yellow",
     "on": "green",
@@ -96,34 +97,57 @@ class Column(NamedTuple):
     right: bool = False
     """Whether its texts stand to the right: numbers."""
     give: int = 0
-    """How readily it becomes narrower where the terminal is: 0 never, else the highest first."""
+    """How readily it becomes narrower where the terminal is: 0 never, as an id, a time or a number; else the highest
+    first."""
+    leave: int = 0
+    """How readily it is left out where the others would not fit: 0 never, else the highest first."""
+    least: int = _WIDE_ENOUGH
+    """As narrow as it becomes before others are left out."""
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], look: Look) -> str:
-    """Rows of texts below the columns' titles, no wider than `look` allows."""
+    """Rows of texts below the columns' titles, no wider than `look` allows.
+
+    Where they do not fit, columns that may be cut become narrower, others are left out. What stays whole then, such as
+    an id, may be wider than the terminal.
+    """
     widths = [max([len(column.title), *(len(row[place]) for row in rows)]) for place, column in enumerate(columns)]
-    _narrow(columns, widths, look.width)
-    lines = [_line(columns, [column.title for column in columns], widths, look, title=True)]
-    lines += [_line(columns, row, widths, look) for row in rows]
+    kept = list(range(len(columns)))
+    if look.width is not None:
+        kept = _kept(columns, widths, look.width)
+        _narrow(columns, widths, kept, look.width)
+    shown = [columns[place] for place in kept]
+    fitted = [widths[place] for place in kept]
+    lines = [_line(shown, [column.title for column in shown], fitted, look, title=True)]
+    lines += [_line(shown, [row[place] for place in kept], fitted, look) for row in rows]
     return "\n".join(lines)
 
 
-def _narrow(columns: Sequence[Column], widths: list[int], width: int | None) -> None:
-    """Make columns narrower until the table fits: by what each may give, and then all."""
-    if width is None:
-        return
-    over = sum(widths) + len(GAP) * (len(widths) - 1) - width
-    for place in sorted(range(len(columns)), key=lambda place: -columns[place].give):
-        if over <= 0:
-            return
-        if columns[place].give:
-            take = min(over, max(widths[place] - _WIDE_ENOUGH, 0))
+def _total(widths: Iterable[int]) -> int:
+    each = list(widths)
+    return sum(each) + len(GAP) * max(len(each) - 1, 0)
+
+
+def _kept(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[int]:
+    """The places of the columns that fit, the least important left out."""
+    least = [min(wide, column.least) if column.give else wide for column, wide in zip(columns, widths, strict=True)]
+    kept = list(range(len(columns)))
+    for place in sorted(kept, key=lambda place: -columns[place].leave):
+        if _total(least[place] for place in kept) <= width or not columns[place].leave:
+            break
+        kept.remove(place)
+    return kept
+
+
+def _narrow(columns: Sequence[Column], widths: list[int], kept: Sequence[int], width: int) -> None:
+    """Make the kept columns narrower until they fit: by what each may give, and at last these to a single character."""
+    over = _total(widths[place] for place in kept) - width
+    giving = sorted((place for place in kept if columns[place].give), key=lambda place: -columns[place].give)
+    for least in (None, 1):
+        for place in giving:
+            take = min(max(over, 0), max(widths[place] - (columns[place].least if least is None else least), 0))
             widths[place] -= take
             over -= take
-    while over > 0 and max(widths) > 1:
-        widest = widths.index(max(widths))
-        widths[widest] -= 1
-        over -= 1
 
 
 def _line(
@@ -162,7 +186,9 @@ def wrap(text: str, width: int | None) -> list[str]:
     for line in text.splitlines() or [""]:
         while width is not None and len(line) > width:
             space = line.rfind(" ", 1, width + 1)
-            at = space if space > width // 2 else width
+            word = line[space + 1 :].split(" ", 1)[0]
+            whole = len(word) <= width and line[: max(space, 0)].strip()  # an id is not broken where it need not be
+            at = space if space > width // 2 or whole else width
             found.append(line[:at].rstrip())
             line = line[at:].lstrip()
         found.append(line)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from litequeue.core import clock
+from litequeue.result.progress import Progress
 
 ALIVE: Final = "alive"
 """Its process exists, and its entry in the file was renewed lately."""
@@ -18,6 +19,8 @@ HUNG: Final = "hung"
 """Its process exists, but has not renewed its entry for longer than `worker_lease`."""
 DEAD: Final = "dead"
 """Its process is gone; what it held is taken back by the next worker that looks."""
+ORPHAN: Final = "orphan"
+"""A child of a worker that is gone: it runs its task to the end, and ends with it."""
 
 
 def instant(at: float | None) -> str | None:
@@ -38,6 +41,8 @@ class View:
 def _plain(name: str, value: Any) -> Any:
     if isinstance(value, View):
         return value.as_dict()
+    if isinstance(value, Progress):
+        return {key: _plain("", each) for key, each in value._asdict().items()}
     if isinstance(value, (tuple, list)):
         return [_plain("", each) for each in value]
     if isinstance(value, dict):
@@ -47,22 +52,6 @@ def _plain(name: str, value: Any) -> Any:
             return instant(value)
         return round(value, 6) if math.isfinite(value) else None
     return value
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Progress(View):
-    """How far a task says that it is (`self.progress`)."""
-
-    done: float | None
-    total: float | None
-    message: str | None
-
-    @property
-    def share(self) -> float | None:
-        """From 0 to 1; None where it is not known."""
-        if not self.total or self.done is None:
-            return None
-        return min(max(self.done / self.total, 0.0), 1.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,6 +87,7 @@ class TaskView(View):
     error: str | None
     """How it failed, in one line."""
     progress: Progress | None
+    """How far it says that it is (`self.progress`)."""
     parent_id: str | None
     root_id: str
     group_id: str | None
@@ -127,7 +117,7 @@ class WorkerView(View):
     pool: str | None
     concurrency: int
     liveness: str
-    """`alive`, `hung` or `dead`."""
+    """`alive`, `hung` or `dead`; `orphan`: a child of a worker that is gone, and no more of it."""
     started_at: float
     heartbeat_age: float
     """Seconds since it renewed its entry in the file."""

@@ -18,6 +18,8 @@ from .project import Project, end
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="starts workers in process groups")
 
+NOT_UTF_8 = object()
+"""Text that no Python can read; SQLite keeps it."""
 DEEP = "[" * 200_000 + "]" * 200_000  # deeper than any Python reads
 
 # What is wrong with the row, as column values, and a word of the reason that the row must end with.
@@ -32,6 +34,9 @@ UNREADABLE: dict[str, tuple[dict[str, object], str]] = {
     "payload is nested too deep": ({"payload": f"[[{DEEP}], {{}}]"}, "Error"),
     "payload has a number that is too long": ({"payload": f"[[{'9' * 6000}], {{}}]"}, "Error"),
     "payload has lone surrogates": ({"payload": '[["\\ud800"], {"x\\udfff": 1}]'}, ""),
+    "payload is text that is not UTF-8": ({"payload": NOT_UTF_8}, "DecodeError"),
+    "headers are text that is not UTF-8": ({"headers": NOT_UTF_8}, ""),
+    "options are text that is not UTF-8": ({"options": NOT_UTF_8}, ""),
     "keywords that are no names": ({"payload": '[[], {"1 2": 3}]'}, "TypeError"),
     "too many arguments": ({"payload": "[[1, 2, 3, 4, 5, 6], {}]"}, "TypeError"),
     "unknown serializer": ({"serializer": "morse"}, "ContentDisallowed"),
@@ -125,10 +130,12 @@ def write_row(path: Path, **columns: object) -> str:
     }
     write_row.count += 1
     row.update(columns)
+    values = ", ".join("CAST(x'61ff' AS TEXT)" if value is NOT_UTF_8 else "?" for value in row.values())
     db = apsw.Connection(str(path))
     db.set_busy_timeout(5000)
     db.execute(
-        f"INSERT INTO litequeue_tasks ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", tuple(row.values())
+        f"INSERT INTO litequeue_tasks ({', '.join(row)}) VALUES ({values})",
+        tuple(value for value in row.values() if value is not NOT_UTF_8),
     )
     db.close()
     return str(row["id"])

@@ -11,7 +11,8 @@ from litequeue.inspect.viewer.lines import Line, bar, line, one_line
 from litequeue.inspect.viewer.look import BAD, MUTED, RUNNING, STATE_TONES, TEXT, WARN
 
 if TYPE_CHECKING:
-    from litequeue.inspect.views import Progress, TaskView
+    from litequeue.inspect.views import TaskView
+    from litequeue.result.progress import Progress
 
 PROGRESS: Final = "PROGRESS"
 BAR: Final = 10
@@ -49,9 +50,9 @@ def progress_bar(progress: Progress | None, width: int = BAR) -> Line:
     """A bar with percent; where the whole is not known, what is done."""
     if progress is None:
         return ()
-    if progress.share is None:
-        return () if progress.done is None else ((f"{progress.done:g} done", RUNNING),)
-    return (*bar(progress.share, width, RUNNING), (f"{progress.share * 100:4.0f} %", RUNNING))
+    if progress.fraction is None:
+        return ((f"{progress.done:g} done", RUNNING),)
+    return (*bar(progress.fraction, width, RUNNING), (f"{progress.fraction * 100:4.0f} %", RUNNING))
 
 
 def message(progress: Progress | None) -> Line:

@@ -164,9 +164,9 @@ def _progress(page: TaskPage, width: int) -> Iterator[Line]:
     progress = page.task.progress
     assert progress is not None
     yield from _title("Progress")
-    if progress.share is not None:
-        numbers = f"  {progress.share * 100:.0f} %  {progress.done:g} of {progress.total:g}"
-        yield (*bar(progress.share, max(min(width - len(numbers), 40), 10), RUNNING), (numbers, RUNNING))
+    if progress.fraction is not None:
+        numbers = f"  {progress.fraction * 100:.0f} %  {progress.done:g} of {progress.total:g}"
+        yield (*bar(progress.fraction, max(min(width - len(numbers), 40), 10), RUNNING), (numbers, RUNNING))
     elif progress.done is not None:
         yield line((f"{progress.done:g} done", RUNNING))
     if progress.message:

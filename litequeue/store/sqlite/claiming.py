@@ -17,6 +17,7 @@ from litequeue.core.ties import KEYED
 from litequeue.store.contract import ONCE, Claimant, Pick
 from litequeue.store.sqlite.engine import LANE_SEPARATOR, fetch
 from litequeue.store.sqlite.gates import Gates
+from litequeue.store.sqlite.mending import Mending
 from litequeue.store.sqlite.release import Moves, Releasing
 
 _PROMOTE_SLICE: Final = 500  # rows made ready by one claim when many fall due at once
@@ -47,7 +48,7 @@ class Taken(NamedTuple):
         return len(self.aside) + len(self.expired) + len(self.moved) >= _ASIDE_SLICE
 
 
-class Claiming(Releasing):
+class Claiming(Releasing, Mending):
     """Looking for work, and taking it."""
 
     # Looking, before the door is taken
@@ -105,7 +106,11 @@ class Claiming(Releasing):
         queues = gates.queues_of(claimant.holder, claimant.queues)
         lanes, opens_at = self._open_lanes(connection, gates, queues, claimant.picker.names, claimant.rate_limited)
         choice = _Choice(self, connection, claimant, gates, limit, now)
-        taken = choice.among(self._candidates(connection, lanes))
+        try:
+            taken = choice.among(self._candidates(connection, lanes))
+        except UnicodeDecodeError:
+            self._mend_ready(connection, lanes)
+            return Taken([], [], [], []), now
         picker, (holder, worker, pid) = claimant.picker, (claimant.holder, claimant.worker, claimant.pid)
         bindings = []
         for row in taken.claimed:
