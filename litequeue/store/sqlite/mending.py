@@ -1,7 +1,7 @@
 """Rows with text that is not UTF-8: SQLite takes it from any program, and nobody can read it.
 
-No text of ours is so. Whoever claims and meets such a row writes out each byte that is not UTF-8 (`\\xff`); then it can be
-read, and goes the way of any other row that we did not write: FAILURE with its reason, or put aside.
+No text of ours is so. Whoever claims and meets such a row writes out each byte that is not UTF-8 (`\\xff`); then it can
+be read, and goes the way of any other row that we did not write: FAILURE with its reason, or put aside.
 """
 
 from __future__ import annotations
