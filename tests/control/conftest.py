@@ -17,18 +17,25 @@ from tests.worker.conftest import wait_until
 NODE = "w1@here"
 OTHER = "w2@here"
 
-__all__ = ("NODE", "OTHER", "Project", "wait_until")
+__all__ = ("NODE", "OTHER", "Project", "on_fresh_file", "wait_until")
+
+
+@contextmanager
+def on_fresh_file(app: Any, folder: Path) -> Iterator[Any]:
+    """The app of a test module on a file of its own; its settings are put back at the end."""
+    before = dict(app.conf.changes)
+    app.conf.broker_url = str(folder / "queue.db")
+    yield app
+    app.close()
+    for name in app.conf.changes.keys() - before.keys():
+        app.conf.pop(name)
 
 
 @pytest.fixture
 def app(tmp_path: Path) -> Iterator[Any]:
     """The app on a fresh file."""
-    before = steered.app.conf.changes
-    steered.app.conf.broker_url = str(tmp_path / "queue.db")
-    yield steered.app
-    steered.app.close()
-    for name in steered.app.conf.changes.keys() - before.keys():
-        steered.app.conf.pop(name)
+    with on_fresh_file(steered.app, tmp_path) as app:
+        yield app
 
 
 @pytest.fixture

@@ -11,10 +11,9 @@ import pytest
 
 from tests.cli.conftest import Project
 from tests.cli.conftest import project as project
+from tests.control.conftest import NODE, on_fresh_file
 from tests.events import eventful
 from tests.worker.conftest import wait_until
-
-NODE = "w1@here"
 
 __all__ = ("NODE", "Project", "ended", "kept", "types_of", "wait_until")
 
@@ -22,12 +21,8 @@ __all__ = ("NODE", "Project", "ended", "kept", "types_of", "wait_until")
 @pytest.fixture
 def app(tmp_path: Path) -> Iterator[Any]:
     """The app on a fresh file."""
-    before = eventful.app.conf.changes
-    eventful.app.conf.broker_url = str(tmp_path / "queue.db")
-    yield eventful.app
-    eventful.app.close()
-    for name in eventful.app.conf.changes.keys() - before.keys():
-        eventful.app.conf.pop(name)
+    with on_fresh_file(eventful.app, tmp_path) as app:
+        yield app
 
 
 @pytest.fixture
