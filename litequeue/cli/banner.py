@@ -10,6 +10,7 @@ import click
 
 from litequeue.core.state import READY, SCHEDULED
 from litequeue.exceptions import ImproperlyConfigured
+from litequeue.utils.words import counted
 from litequeue.worker.runtime import Runtime, WorkerOptions
 
 _OWN_TASKS = ("litequeue.", "celery.")
@@ -63,7 +64,7 @@ def _kept(seconds: float | None) -> str:
         return "for ever"
     for size, unit in _UNITS:
         if seconds >= size and seconds % size == 0:
-            return f"for {seconds / size:g} {unit}{'' if seconds == size else 's'}"
+            return f"for {counted(int(seconds // size), unit)}"
     return f"for {seconds:g} seconds"
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -16,6 +16,10 @@ from litequeue.cli.invocation import Invocation, json_option
 from litequeue.cli.options import COMMA_SEPARATED, POSITIVE, AnyParamType, SuggestingGroup, joined
 from litequeue.cli.schedule import DURATION, MOMENT
 from litequeue.exceptions import LiteQueueCommandException
+from litequeue.utils.words import counted
+
+if TYPE_CHECKING:
+    from litequeue.inspect.text import Look
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _SHOWN: Final = 100  # lines of a list where no limit is given
@@ -111,7 +115,9 @@ def dead(ctx: click.Context, /, **given: Any) -> int | None:
     if call.as_json:
         call.print_json([letter.as_dict() for letter in letters[:limit]])
     elif letters:
-        call.print_text(_table(letters[:limit], app.timezone))
+        from litequeue.inspect.text import look_of_stdout
+
+        call.print_text(_table(letters[:limit], look_of_stdout(call.color, app.timezone)))
     else:
         click.echo("No dead letters.")
     if len(letters) > limit:
@@ -162,7 +168,7 @@ def retry(call: Invocation, /, ids: tuple[str, ...], everything: bool, **given: 
     if call.as_json:
         click.echo(json.dumps({"ready": list(revived.ready), "refused": dict(revived.refused)}, indent=2))
     else:
-        call.echo(f"Retried {_tasks(len(revived.ready))}." if revived.ready else "Nothing was retried.")
+        call.echo(f"Retried {counted(len(revived.ready), 'task')}." if revived.ready else "Nothing was retried.")
         for task_id, reason in revived.refused.items():
             click.echo(f"litequeue: {task_id}: {reason}", err=True)
     return 1 if revived.refused else 0
@@ -188,7 +194,8 @@ def discard(call: Invocation, /, ids: tuple[str, ...], everything: bool, force: 
         _check(ids, everything, which)
         found = [letter.id for letter in app.control.dead(ids or None, **which)]
         if len(found) > 1 and not force:
-            question = f"This deletes {_tasks(len(found))} of {app.store.path}, with all that is known of them. Go on?"
+            meant = f"{counted(len(found), 'task')} of {app.store.path}"
+            question = f"This deletes {meant}, with all that is known of them. Go on?"
             if not click.confirm(question, err=call.as_json):
                 return 1
         # Those that were asked about: others may have come since.
@@ -197,7 +204,7 @@ def discard(call: Invocation, /, ids: tuple[str, ...], everything: bool, force: 
     if call.as_json:
         click.echo(json.dumps({"discarded": count, "missing": missing}, indent=2))
     else:
-        call.echo(f"Discarded {_tasks(count)}." if count else "Nothing was discarded.")
+        call.echo(f"Discarded {counted(count, 'task')}." if count else "Nothing was discarded.")
         for task_id in missing:
             click.echo(f"litequeue: {task_id}: no such dead letter", err=True)
     return 1 if missing else 0
@@ -232,21 +239,24 @@ def _told() -> Iterator[None]:
         ) from error
 
 
-def _tasks(count: int) -> str:
-    return f"{count} task{'' if count == 1 else 's'}"
+def _table(letters: Iterable[Any], look: Look) -> str:
+    from litequeue.inspect.text import Column, table
 
-
-def _table(letters: Iterable[Any], zone: Any) -> str:
-    from litequeue.cli.schedule_text import columns, moment
-
+    columns = (
+        Column("id"),
+        Column("name", give=1, leave=1),
+        Column("queue", give=3, leave=4),
+        Column("when", leave=3),
+        Column("error", give=2, leave=2),
+    )
     rows = [
         (
             letter.id,
             letter.name,
             letter.queue,
-            moment(None if letter.date_done is None else letter.date_done.astimezone(zone)),
+            look.moment(None if letter.date_done is None else letter.date_done.timestamp()),
             letter.error,
         )
         for letter in letters
     ]
-    return columns([("id", "name", "queue", "when", "error"), *rows])
+    return table(columns, rows, look)

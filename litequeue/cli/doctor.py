@@ -9,11 +9,14 @@ import click
 
 from litequeue.cli.invocation import Invocation
 from litequeue.exceptions import DuplicateTaskNameWarning, LiteQueueCommandException, LiteQueueError
+from litequeue.utils.words import counted
 
 if TYPE_CHECKING:
     from litequeue.doctor import Finding
 
 _COLORS: Final = {"ok": "green", "warning": "yellow", "error": "red"}
+_READABLE: Final = 40
+"""Characters of a line; where there are fewer beside the name of a check, its sentence stands below."""
 
 
 @click.command()
@@ -58,16 +61,29 @@ def _load(call: Invocation) -> tuple[Any, bool, list[str]]:
 
 
 def _print(call: Invocation, findings: list[Finding]) -> None:
-    width = max(len(finding.check) for finding in findings)
+    from litequeue.inspect.text import look_of_stdout, wrap
+
+    width = look_of_stdout().width
+    checks = max(len(finding.check) for finding in findings)
+    margin = checks + 11
+    below = width is not None and width - margin < _READABLE
+    if below:
+        margin = 2
     for finding in findings:
-        level = click.style(f"{finding.level:7}", fg=_COLORS[finding.level], bold=finding.level == "error")
         if call.quiet and finding.advice is None:
             continue
-        call.print_text(f"{level}  {finding.check:{width}}  {finding.text}")
-        if finding.advice is not None:
-            call.print_text(f"{'':{width + 11}}{finding.advice}")
+        level = click.style(f"{finding.level:7}", fg=_COLORS[finding.level], bold=finding.level == "error")
+        head = f"{level}  {finding.check:{checks}}"
+        texts = (finding.text, *([] if finding.advice is None else [finding.advice]))
+        room = None if width is None else max(width - margin, 1)
+        lines = [f"{'':{margin}}{line}" for text in texts for line in wrap(text, room)]
+        if below:
+            lines.insert(0, head.rstrip())
+        else:
+            lines[0] = f"{head}  {lines[0][margin:]}"
+        call.print_text("\n".join(lines))
     bad = [sum(finding.level == level for finding in findings) for level in ("error", "warning")]
     if any(bad):
-        click.echo(f"{bad[0]} error{'' if bad[0] == 1 else 's'}, {bad[1]} warning{'' if bad[1] == 1 else 's'}.")
+        click.echo(f"{counted(bad[0], 'error')}, {counted(bad[1], 'warning')}.")
     else:
         call.echo("Nothing is wrong.")

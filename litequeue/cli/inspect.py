@@ -283,46 +283,28 @@ def file(call: Invocation, check: bool) -> int:
     return 1 if found.damages else 0
 
 
-@inspect.command()
-@json_option
-@click.pass_obj
-def queues(call: Invocation) -> int:
-    """Show the queues: how many tasks stand where, rates, and latency.
-
-    Example: litequeue -A proj inspect queues
-    """
-    app = existing_app(call)
-    from litequeue.inspect.rendering import queues as render
-    from litequeue.inspect.snapshot import queues as read
-
-    return _print(call, app, read(app), render)
+_PARTS: Final = (
+    ("queues", "queues", "Show the queues: how many tasks stand where, rates, and latency."),
+    (
+        "workers",
+        "measured_workers",
+        "Show the workers: whether they live, what each slot runs, CPU and memory. It measures for a moment.",
+    ),
+    ("schedules", "schedules", "Show the entries of the schedule: when each is due, and what is wrong with it."),
+)
+"""Commands that show one part of a snapshot: name, which is the renderer's too, what reads it, help."""
 
 
-@inspect.command()
-@json_option
-@click.pass_obj
-def workers(call: Invocation) -> int:
-    """Show the workers: whether they live, what each slot runs, CPU and memory. It measures for a moment.
+def _part(name: str, reader: str, says: str) -> None:
+    @inspect.command(name, help=f"{says}\n\nExample: litequeue -A proj inspect {name}")
+    @json_option
+    @click.pass_obj
+    def show(call: Invocation) -> int:
+        app = existing_app(call)
+        from litequeue.inspect import rendering, snapshot
 
-    Example: litequeue -A proj inspect workers
-    """
-    app = existing_app(call)
-    from litequeue.inspect.rendering import workers as render
-    from litequeue.inspect.snapshot import measured_workers as read
-
-    return _print(call, app, read(app), render)
+        return _print(call, app, getattr(snapshot, reader)(app), getattr(rendering, name))
 
 
-@inspect.command()
-@json_option
-@click.pass_obj
-def schedules(call: Invocation) -> int:
-    """Show the entries of the schedule: when each is due, and what is wrong with it.
-
-    Example: litequeue -A proj inspect schedules
-    """
-    app = existing_app(call)
-    from litequeue.inspect.rendering import schedules as render
-    from litequeue.inspect.snapshot import schedules as read
-
-    return _print(call, app, read(app), render)
+for _each in _PARTS:
+    _part(*_each)

@@ -14,6 +14,7 @@ from litequeue.cli.existing import existing_app
 from litequeue.cli.invocation import Invocation, global_options, json_option
 from litequeue.cli.options import COMMA_SEPARATED, SECONDS, Option, SectionedHelp, SuggestingGroup, joined
 from litequeue.exceptions import LiteQueueCommandException
+from litequeue.utils.words import counted
 
 if TYPE_CHECKING:
     from litequeue.worker.control import CommandInfo
@@ -190,7 +191,7 @@ def _ask(call: Invocation, name: str, info: CommandInfo, arguments: tuple[str, .
             nobody(app, ",".join(given["destination"] or ()) or given["pattern"]), exit_code=EXIT_UNAVAILABLE
         )
     if not call.as_json:
-        call.echo(f"\n{len(answered)} node{'' if len(answered) == 1 else 's'} online.")
+        call.echo(f"\n{counted(len(answered), 'node')} online.")
     return 0 if len(answered) == len(answers) else 1
 
 

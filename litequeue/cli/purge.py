@@ -7,6 +7,7 @@ import click
 from litequeue.cli.completing import queues as complete_queues
 from litequeue.cli.invocation import Invocation, json_option
 from litequeue.cli.options import COMMA_SEPARATED, joined
+from litequeue.utils.words import counted
 
 
 @click.command()
@@ -65,7 +66,7 @@ def purge(call: Invocation, force: bool, queues: tuple[str, ...], excluded: tupl
 
 def purged(count: int, names: tuple[str, ...]) -> str:
     """What a purge did, in one line."""
-    return f"Purged {count} task{'' if count == 1 else 's'} from {_list(names)}."
+    return f"Purged {counted(count, 'task')} from {_list(names)}."
 
 
 def _list(names: tuple[str, ...]) -> str:

@@ -10,6 +10,7 @@ from litequeue.cli.existing import existing_app
 from litequeue.cli.invocation import Invocation, json_option
 from litequeue.cli.options import COMMA_SEPARATED, SECONDS, Option, SectionedHelp, joined
 from litequeue.exceptions import LiteQueueCommandException
+from litequeue.utils.words import counted
 
 
 @click.command(cls=SectionedHelp)
@@ -53,5 +54,5 @@ def status(call: Invocation, destination: tuple[str, ...], timeout: float) -> in
     if not online:
         raise LiteQueueCommandException(nobody(app, ",".join(destination) or None), exit_code=EXIT_UNAVAILABLE)
     if not call.as_json:
-        call.echo(f"\n{len(online)} node{'' if len(online) == 1 else 's'} online.")
+        call.echo(f"\n{counted(len(online), 'node')} online.")
     return 0

@@ -52,8 +52,11 @@ def _report(call: Invocation, pruned: int, before: Any, after: Any) -> None:
         }
         call.print_json({"file": after.path, "pruned": pruned, **sizes})
         return
-    tasks = f"{pruned} task{'' if pruned == 1 else 's'}"
-    call.echo(f"Pruned {tasks} past the retention or the expiry." if pruned else "There was nothing to prune.")
+    call.echo(
+        f"Pruned {words.counted(pruned, 'task')} past the retention or the expiry."
+        if pruned
+        else "There was nothing to prune."
+    )
     had, has = (words.size(file.size + file.wal_size) for file in (before, after))
     call.echo(f"{after.path}: {had} before, {has} now")
     if after.free_pages:

@@ -31,6 +31,7 @@ THEN: Final[tuple[tuple[str, Check], ...]] = (
     ("journal", file.journal),
     ("integrity", file.integrity),
     ("workers", workers.alive),
+    ("orphans", workers.orphans),
     ("namesakes", workers.namesakes),
     ("hosts", workers.hosts),
     ("clock", workers.clocks),

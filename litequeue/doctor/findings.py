@@ -107,14 +107,14 @@ class Case:
 
     @functools.cached_property
     def liveness(self) -> Mapping[int, str]:
-        """`alive`, `hung` or `dead`, by the number of the process."""
-        from litequeue.inspect.snapshot import liveness
+        """`alive`, `hung`, `dead` or `orphan`, by the number of the process."""
+        from litequeue.inspect.snapshot import standing
 
         lease = self.app.conf.worker_lease
-        return {record.id: liveness(record, lease, self.now) for record in self.processes}
+        return {record.id: standing(record, self.processes, lease, self.now) for record in self.processes}
 
     def of_role(self, role: str, *standing: str) -> list[ProcessRecord]:
-        """The processes of a role that are `alive`, `hung` or `dead`, as `standing` says."""
+        """The processes of a role that are `alive`, `hung`, `dead` or `orphan`, as `standing` says."""
         return [each for each in self.processes if each.role == role and self.liveness[each.id] in standing]
 
     @functools.cached_property

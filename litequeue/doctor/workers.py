@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Final
 
 from litequeue.doctor.findings import Case, Verdict, error, listed, ok, warning
-from litequeue.inspect.views import ALIVE, DEAD, HUNG
+from litequeue.inspect.views import ALIVE, DEAD, HUNG, ORPHAN
 from litequeue.utils.words import counted, span
 
 _AHEAD: Final = 5.0  # seconds; two clocks of one host do not differ
@@ -34,6 +34,17 @@ def alive(case: Case) -> Verdict:
             f"{listed(dead)} is dead; a worker that runs takes its tasks back.", "Look into its log why it died."
         )
     return ok(f"{counted(len(case.workers), 'worker')} alive: {listed(each.worker for each in case.workers)}.")
+
+
+def orphans(case: Case) -> Verdict | None:
+    """Whether a child lives whose worker is gone."""
+    found = [f"{each.identity.pid} of {each.worker}" for each in case.of_role("child", ORPHAN)]
+    if not found:
+        return None
+    return warning(
+        f"The worker is gone, and its process lives on: {listed(found)}. It ends its task, and ends with it.",
+        "Wait, or kill -9 that process: a worker takes its task back. Look why the worker died.",
+    )
 
 
 def namesakes(case: Case) -> Verdict | None:

@@ -14,7 +14,7 @@ from litequeue.core.state import FAILED, READY, REVOKED, RUNNING, SCHEDULED, TER
 from litequeue.inspect import obstacles
 from litequeue.inspect.facts import Explanation, Facts, Reason, ago, ahead
 from litequeue.inspect.reading import cause_of, error_of_task
-from litequeue.inspect.views import DEAD, HUNG
+from litequeue.inspect.views import DEAD, HUNG, ORPHAN
 from litequeue.result.reading import state_of
 from litequeue.utils.words import counted, span
 
@@ -151,6 +151,13 @@ def _holder(facts: Facts, record: TaskRecord) -> Iterator[Reason]:
             remedy="wait some seconds: a running worker takes it back, and it runs again"
             if somebody
             else "start a worker (litequeue worker): it takes back what the dead held",
+        )
+    elif lives == ORPHAN:
+        yield Reason(
+            kind="orphaned",
+            text=f"its worker {record.worker} is gone; the process that runs it (pid {record.pid}) lives on, and ends "
+            "with it",
+            remedy=f"wait for its end; kill -9 {record.pid} ends it now, and a worker takes the task back",
         )
     elif lives == HUNG:
         silent = 0.0 if holder is None else facts.now - holder.heartbeat_at

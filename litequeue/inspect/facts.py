@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from litequeue.core import clock
-from litequeue.inspect.snapshot import RUNNING_SHOWN, by_slot, in_order, liveness
+from litequeue.inspect.snapshot import RUNNING_SHOWN, by_slot, in_order, standing
 from litequeue.inspect.views import DEAD, View
 from litequeue.utils.words import span
 
@@ -89,8 +89,8 @@ class Facts:
         return self.store.running(RUNNING_SHOWN)
 
     def liveness(self, record: ProcessRecord) -> str:
-        """`alive`, `hung` or `dead`."""
-        return liveness(record, self.app.conf.worker_lease, self.now)
+        """`alive`, `hung`, `dead`, or `orphan`."""
+        return standing(record, self.processes, self.app.conf.worker_lease, self.now)
 
     def holder(self, task: TaskRecord) -> tuple[ProcessRecord | None, str]:
         """The process that runs a task, and whether it lives."""

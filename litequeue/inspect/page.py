@@ -11,7 +11,7 @@ from litequeue.core.records import ERROR, UPSTREAM
 from litequeue.core.state import FAILED, REVOKED, RUNNING, SUCCEEDED
 from litequeue.core.ties import read_errbacks
 from litequeue.inspect.reading import cause_of, task_view
-from litequeue.inspect.snapshot import liveness
+from litequeue.inspect.snapshot import standing
 from litequeue.inspect.views import TaskView, View
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class TaskPage(View):
     holder: int | None
     """The number of the process that runs it."""
     liveness: str | None
-    """Whether that process is `alive`, `hung` or `dead`."""
+    """Whether that process is `alive`, `hung` or `dead`, or an `orphan`, whose worker is gone."""
     cancelled: bool
     """Whether it was told to stop while it runs."""
     origin: str | None
@@ -282,9 +282,10 @@ def _logs(app: LiteQueue, task_id: str) -> tuple[LogView, ...]:
 def _liveness(app: LiteQueue, record: TaskRecord) -> str | None:
     if record.state != RUNNING:
         return None
-    for process in app.store.processes():
+    processes = app.store.processes()
+    for process in processes:
         if process.id == record.holder:
-            return liveness(process, app.conf.worker_lease, clock.now())
+            return standing(process, processes, app.conf.worker_lease, clock.now())
     return "dead"
 
 

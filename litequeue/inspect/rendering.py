@@ -13,6 +13,7 @@ from litequeue.inspect.text import (
     Look,
     as_text,
     cut,
+    cut_after,
     fields,
     heading,
     indented,
@@ -101,7 +102,7 @@ def _slot(pid: int, task: TaskView, ahead: int, width: int | None) -> str:
     while width is not None and len(head) > 1 and len(f"  {'  '.join(head)}") > width:
         del head[0]
     said = f"  {'  '.join(head)}"
-    return cut(f"{said}  {task.call}{more}", None if width is None else max(width, len(said) + 1))
+    return cut_after(said, f"  {task.call}{more}", width)
 
 
 _QUEUES = (
@@ -160,8 +161,8 @@ _TASKS = (
     Column("queue", give=1, leave=6),
     Column("when", leave=3),
     Column("took", right=True, leave=5),
-    Column("call", give=3, leave=1),
-    Column("error", give=2, leave=4),
+    Column("call", give=3, leave=1, least=12),
+    Column("error", give=2, leave=4, least=16),
 )
 
 
@@ -388,8 +389,8 @@ def _tie_fields(shown: TaskPage) -> Iterable[tuple[str, str | None]]:
 
 def explanation(shown: Explanation, look: Look) -> str:
     """The verdict, and each reason with what to do; what a task waits for is indented."""
-    title = f"{shown.task_id}" + (f"  {shown.name}" if shown.name else "") + (f"  {shown.state}" if shown.state else "")
-    lines = [heading(_cut_after(shown.task_id, title, look), look), *_wrapped(shown.verdict, look, "")]
+    more = (f"  {shown.name}" if shown.name else "") + (f"  {shown.state}" if shown.state else "")
+    lines = [heading(cut_after(shown.task_id, more, look.width), look), *_wrapped(shown.verdict, look, "")]
     for reason in shown.reasons:
         lines += _wrapped(f"- {reason.text}", look, "  ")
         if reason.remedy is not None:
@@ -398,21 +399,16 @@ def explanation(shown: Explanation, look: Look) -> str:
     return "\n".join(lines)
 
 
-def _cut_after(whole: str, text: str, look: Look) -> str:
-    """`text` cut where the terminal ends, but not within `whole`, which is in it."""
-    return cut(text, None if look.width is None else max(look.width, text.index(whole) + len(whole) + 1))
-
-
 def _because(explanations: Iterable[Explanation], look: Look) -> Iterable[str]:
     """What holds up the tasks before a task; where it is what holds up the one above, a line says so."""
     above: Explanation | None = None
     for inner in explanations:
         if above is not None and (inner.verdict, inner.reasons) == (above.verdict, above.reasons):
-            text = f"{inner.task_id}  {inner.name}  {inner.state}  (the same)"
+            text = cut_after(inner.task_id, f"  {inner.name}  {inner.state}  (the same)", look.width)
         else:
             text = explanation(inner, look)
         above = inner
-        yield from ("    " + cut(line, look.width) for line in text.splitlines())
+        yield from ("    " + line for line in text.splitlines())
 
 
 def _wrapped(text: str, look: Look, margin: str) -> list[str]:
@@ -447,7 +443,7 @@ def failures(shown: FailureReport, look: Look) -> str:
     lines = table(columns, rows, look).splitlines()
     text = [lines[0]]
     for group, line in zip(shown.groups, lines[1:], strict=True):
-        example = _cut_after(group.example_id, f"  {group.example_id}  {group.example}", look)
+        example = cut_after(f"  {group.example_id}", f"  {group.example}", look.width)
         text += [line, look.paint(example, "dim")]
     if not shown.complete:
         text.append(f"These are of the newest {number(shown.count)} failed tasks; there are more.")

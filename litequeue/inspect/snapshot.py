@@ -21,6 +21,7 @@ from litequeue.inspect.views import (
     ALIVE,
     DEAD,
     HUNG,
+    ORPHAN,
     FileView,
     QueueView,
     ScheduleView,
@@ -104,8 +105,20 @@ def liveness(record: ProcessRecord, lease: float, now: float | None = None) -> s
     return HUNG if silent else ALIVE
 
 
+def standing(record: ProcessRecord, records: Iterable[ProcessRecord], lease: float, now: float | None = None) -> str:
+    """`liveness`, or `orphan`: a child that lives while its worker, of all that are registered, does not."""
+    lives = liveness(record, lease, now)
+    if record.role != "child" or lives == DEAD:
+        return lives
+    parent = next((each for each in records if each.id == record.parent), None)
+    return ORPHAN if parent is None or liveness(parent, lease, now) == DEAD else lives
+
+
 def workers(app: LiteQueue, sampler: Sampler | None = None) -> list[WorkerView]:
-    """The workers that are registered, by name, each with its slots and what runs there."""
+    """The workers that are registered, by name, each with its slots and what runs there.
+
+    A child whose worker is gone, and buried, is listed like one, with the liveness `orphan`.
+    """
     now, lease, store = clock.now(), app.conf.worker_lease, app.store
     sampler = Sampler() if sampler is None else sampler
     records = store.processes()
@@ -113,10 +126,13 @@ def workers(app: LiteQueue, sampler: Sampler | None = None) -> list[WorkerView]:
     for task in store.running(RUNNING_SHOWN):
         held.setdefault(task.holder, []).append(task)
     found = []
+    ids = {record.id for record in records}
     for record in records:
-        if record.role == "worker":
+        if record.role == "child" and record.parent in ids:  # shown with its worker
+            continue
+        lives = standing(record, records, lease, now)
+        if record.role == "worker" or lives == ORPHAN:
             own = [record, *(each for each in records if each.parent == record.id and each.role == "child")]
-            lives = liveness(record, lease, now)
             here = [each.identity for each in own if process.is_alive(each.identity)]
             cpu, memory = sampler.measure(here)
             found.append(
@@ -130,7 +146,7 @@ def workers(app: LiteQueue, sampler: Sampler | None = None) -> list[WorkerView]:
                     liveness=lives,
                     started_at=record.started_at,
                     heartbeat_age=max(now - record.heartbeat_at, 0.0),
-                    queues=record.queues,
+                    queues=record.queues if record.role == "worker" else (),  # an orphan takes nothing more
                     tasks=tuple(map(str, record.info.get("tasks", ()))),
                     cpu=cpu,
                     memory=memory,

@@ -167,6 +167,13 @@ def cut(text: str, width: int | None) -> str:
     return text if width is None or len(text) <= width else text[: max(width - 1, 0)] + "…"
 
 
+def cut_after(whole: str, text: str, width: int | None) -> str:
+    """`whole`, and of `text` what there is room for: no part of `whole` is cut."""
+    return whole + (
+        "" if width is not None and width <= len(whole) + len(GAP) else cut(whole + text, width)[len(whole) :]
+    )
+
+
 def fields(rows: Iterable[tuple[str, str | None]], look: Look) -> str:
     """A line for each name and value; those without a value are left out. Long values go on below themselves."""
     shown = [(name, text) for name, text in rows if text not in (None, "")]

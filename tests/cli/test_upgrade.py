@@ -8,7 +8,6 @@ from pathlib import Path
 import apsw
 import pytest
 
-from litequeue.cli.main import run
 from litequeue.core import process
 from litequeue.store import look
 from litequeue.store.sqlite.migrations import VERSION
@@ -106,6 +105,7 @@ def test_a_queue_in_memory_has_nothing_to_upgrade(project: Project) -> None:
     assert "in memory" in done.stderr
 
 
-def test_a_folder_is_no_queue(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["-b", str(tmp_path), "upgrade", "--check"]) == 1
-    assert capsys.readouterr().err == f"litequeue: {tmp_path} is a folder. Give broker= the path of a file.\n"
+def test_a_folder_is_no_queue(project: Project) -> None:
+    done = project.run("-b", ".", "upgrade", "--check")
+    assert done.returncode == 1
+    assert done.stderr == f"litequeue: {project.folder} is a folder. Give broker= the path of a file.\n"

@@ -76,6 +76,14 @@ def tell(self: Any, path: str) -> None:
         time.sleep(0.002)
 
 
+@app.task(shared=False, bind=True, log_lines=10)
+def told_twice(self: Any) -> None:
+    """Log, and be tried once more."""
+    logger.warning("on its way")
+    if not self.request.retries:
+        raise self.retry(countdown=0)
+
+
 @inspect_command(args=[("word", str)], signature="<word>")
 def echo(state: Any, word: str) -> Any:
     """Say a word back."""

@@ -12,6 +12,7 @@ import pytest
 from litequeue.cli.inspect import inspect
 from litequeue.cli.inspect_asking import EXAMPLES, _asking, _info, _names
 from litequeue.inspect import explain, facts, failures, obstacles, page, views
+from litequeue.result.progress import Progress
 from litequeue.worker.control import Panel
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +36,10 @@ def rows(heading: str) -> set[str]:
 def test_every_key_is_explained(record: type) -> None:
     (heading,) = re.findall(rf"^### .*\(`{record.__name__}`\)$", PAGE, re.MULTILINE)
     assert rows(heading) == {field.name for field in dataclasses.fields(record)}
+
+
+def test_every_key_of_progress_is_explained() -> None:
+    assert rows("### Progress (`Progress`)") == set(Progress._fields)
 
 
 def test_every_reason_is_explained() -> None:

@@ -11,11 +11,14 @@ import pytest
 
 from litequeue import chord, group
 from litequeue.core import clock
+from litequeue.doctor import examine
 from litequeue.inspect.explain import Explanation, Reason, explain
 from litequeue.inspect.failures import failures
 from litequeue.inspect.page import page
 from litequeue.inspect.rendering import explanation as as_text
+from litequeue.inspect.snapshot import workers
 from litequeue.inspect.text import Look
+from litequeue.inspect.views import ALIVE, ORPHAN
 from tests.inspect.conftest import NAME, NODE, OTHER, Project, wait_until
 from tests.inspect.looked_at import add, boom, flaky, hold, ignored, limited, total
 
@@ -143,6 +146,40 @@ def _registered(app: Any) -> int:
     return app.store.register(
         NewProcess(worker=NODE, role="worker", parent=None, identity=identity, queues=("celery",), info=info)
     )
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs prefork, and signals")
+def test_a_worker_is_gone_and_its_child_lives_on(project: Project) -> None:
+    """From the moment that it is killed on, and when another has buried it."""
+    app = project.app
+    app.conf.worker_lease = 2.0
+    options = ("worker_lease=2", "--heartbeat-interval", "0.2")
+    worker = project.worker("-P", "prefork", "-c", "1", "-n", NODE, *options).ready()
+    running = project.hold("long")
+    pid = project.started("long")
+    worker.signal(signal.SIGKILL)
+    worker.process.wait(20)
+    wait_until(lambda: kinds(explain(app, running.id)) == ["orphaned"])
+    reason = only(explain(app, running.id), "orphaned")
+    assert f"its worker {NODE} is gone; the process that runs it (pid {pid}) lives on" in reason.text
+    assert f"kill -9 {pid}" in str(reason.remedy)
+
+    with app.start_worker(pool="threads", concurrency=1, hostname=OTHER, queues=["other"], beat=False):
+        wait_until(lambda: {each.node: each.liveness for each in workers(app)} == {NODE: ORPHAN, OTHER: ALIVE})
+        assert kinds(explain(app, running.id)) == ["orphaned"]
+        found = page(app, running.id)
+        assert found is not None
+        assert found.liveness == ORPHAN
+        (orphan,) = [each for each in workers(app) if each.liveness == ORPHAN]
+        assert (orphan.pid, orphan.concurrency, orphan.busy, orphan.queues) == (pid, 1, 1, ())
+        assert orphan.slots[0].task is not None
+        assert orphan.slots[0].task.id == running.id
+        (warning,) = [finding for finding in examine(app) if finding.check == "orphans"]
+        assert (warning.level, f"{pid} of {NODE}" in warning.text) == ("warning", True)
+        assert NODE not in app.control.inspect(timeout=0.3).liveness()
+        project.release("long")
+        assert running.get(timeout=20) == pid
+        wait_until(lambda: [each.liveness for each in workers(app)] == [ALIVE])
 
 
 def test_workers_that_hang_and_are_dead(project: Project) -> None:
@@ -329,7 +366,7 @@ def test_it_is_json(app: Any) -> None:
     assert said["reasons"][0]["because"][0]["reasons"][0]["kind"] == "no_worker"
 
 
-@pytest.mark.parametrize("width", [30, 80, None])
+@pytest.mark.parametrize("width", [40, 80, None])
 def test_as_text_it_fits(app: Any, width: int | None) -> None:
     from litequeue.inspect.rendering import explanation
     from litequeue.inspect.text import Look

@@ -13,7 +13,7 @@ from litequeue.inspect.page import find_id, page
 from litequeue.inspect.rendering import page as render
 from litequeue.inspect.text import Look
 from tests.inspect.conftest import NAME, NODE, wait_until
-from tests.inspect.looked_at import add, boom, flaky, tell, total
+from tests.inspect.looked_at import add, boom, flaky, tell, told_twice, total
 
 
 def text_of(app: Any, task_id: str, width: int | None = None) -> str:
@@ -81,6 +81,15 @@ def test_what_runs_and_tells(app: Any, worker: Any, held: Callable[..., Any]) ->
     text = text_of(app, result.id)
     assert "50 % half (1 of 2)" in text
     assert "WARNING looked_at: half of it" in text
+    assert "attempt 1 WARNING" not in text
+
+
+def test_the_log_says_the_attempt_where_there_was_more_than_one(app: Any, ended: Any) -> None:
+    result = told_twice.delay()
+    ended(result)
+    text = text_of(app, result.id)
+    assert "attempt 1 WARNING looked_at: on its way\n" in text
+    assert "attempt 2 WARNING looked_at: on its way" in text
 
 
 def test_the_canvas_around_it(app: Any, ended: Any) -> None:

@@ -167,7 +167,7 @@ def test_progress(app: Any, worker: Any, held: Callable[..., Any]) -> None:
     assert task.state == "PROGRESS"
     assert task.progress is not None
     assert (task.progress.done, task.progress.total, task.progress.message) == (1, 2, "half")
-    assert task.progress.share == 0.5
+    assert task.progress.fraction == 0.5
 
 
 def test_schedules(app: Any) -> None:

@@ -20,9 +20,22 @@ def test_a_table_is_aligned_and_has_no_blanks_at_its_end() -> None:
 
 
 @pytest.mark.parametrize("width", [5, 12, 20, 40, 80])
-def test_a_table_is_never_wider_than_the_terminal(width: int) -> None:
+def test_a_table_is_only_wider_than_the_terminal_where_what_stays_whole_is(width: int) -> None:
     lines = text.table(COLUMNS, ROWS, Look(width)).splitlines()
-    assert max(map(len, lines)) <= max(width, 7)
+    assert max(map(len, lines)) <= max(width, len("…  count  01a1fe1d"))
+    assert all("01a1fe1" in line for line in lines[1:])
+
+
+def test_columns_are_left_out_the_least_important_first() -> None:
+    columns = (Column("name", give=1), Column("count", right=True, leave=1), Column("id"), Column("when", leave=2))
+    rows = [(*row, "12 s ago") for row in ROWS]
+
+    def titles(width: int | None) -> list[str]:
+        return text.table(columns, rows, Look(width)).split("\n")[0].split()
+
+    assert titles(None) == titles(37) == ["name", "count", "id", "when"]
+    assert titles(36) == titles(27) == ["name", "count", "id"]
+    assert titles(26) == titles(16) == ["name", "id"]
 
 
 def test_what_may_give_becomes_narrower_first() -> None:
@@ -77,10 +90,18 @@ def test_moments_are_in_the_zone_of_the_app() -> None:
     assert Look().moment(None) == "-"
 
 
+def test_what_has_to_be_whole_is_not_cut() -> None:
+    assert text.cut_after("01a1fe1d", "  proj.add", None) == "01a1fe1d  proj.add"
+    assert text.cut_after("01a1fe1d", "  proj.add", 14) == "01a1fe1d  pro…"
+    assert text.cut_after("01a1fe1d", "  proj.add", 10) == text.cut_after("01a1fe1d", "  proj.add", 5) == "01a1fe1d"
+
+
 def test_long_lines_are_wrapped() -> None:
     assert text.wrap("one two three", 8) == ["one two", "three"]
     assert text.wrap("x" * 10, 4) == ["xxxx", "xxxx", "xx"]
     assert text.wrap("", 4) == [""]
+    assert text.wrap("id 01a1fe1d", 9) == ["id", "01a1fe1d"]
+    assert text.wrap("    01a1fe1d", 9) == ["    01a1f", "e1d"]
     assert text.fields([("name", "a b"), ("none", None)], Look(80)) == "name  a b"
 
 

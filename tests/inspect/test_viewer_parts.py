@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
+from datetime import UTC
 from typing import Any
 
 import pytest
@@ -11,8 +13,12 @@ from tests.inspect import looked_at
 
 pytest.importorskip("textual")
 
+from litequeue.core import clock
+from litequeue.inspect import snapshot
 from litequeue.inspect.filters import make_filter
+from litequeue.inspect.page import page
 from litequeue.inspect.viewer import figures
+from litequeue.inspect.viewer.data import Known
 from litequeue.inspect.viewer.filtering import parse, quoted
 from litequeue.inspect.viewer.lines import (
     Column,
@@ -31,7 +37,9 @@ from litequeue.inspect.viewer.lines import (
     width_of,
 )
 from litequeue.inspect.viewer.look import DARK, LIGHT, MUTED, PALETTES, RUNNING, TERMINAL, TEXT, choose
+from litequeue.inspect.viewer.overview import _draw_worker
 from litequeue.inspect.viewer.searching import Search
+from litequeue.inspect.viewer.task_lines import side_part
 
 # The filter
 
@@ -222,3 +230,32 @@ def test_textual_is_imported_by_the_viewer_alone() -> None:
         "sys.exit('textual' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+# What is drawn of records
+
+
+@pytest.mark.parametrize(
+    ("liveness", "says"),
+    [
+        ("alive", "● w1@here"),
+        ("hung", "◌ w1@here hung, silent for"),
+        ("orphan", "◌ w1@here orphan"),
+        ("dead", "✕ w1@here dead"),
+    ],
+)
+def test_whether_a_worker_lives(app: Any, worker: Any, liveness: str, says: str) -> None:
+    (view,) = snapshot.workers(app)
+    drawn = _draw_worker(dataclasses.replace(view, liveness=liveness), 120, clock.now())
+    assert plain(drawn).startswith(says)
+    assert ("silent" in plain(drawn)) == (liveness in ("hung", "dead"))
+
+
+def test_the_log_says_the_attempt_where_there_was_more_than_one(app: Any, ended: Any) -> None:
+    result = looked_at.told_twice.delay()
+    ended(result)
+    found = page(app, result.id)
+    assert found is not None
+    text = str(list(side_part(Known(found, None, ""), 80, clock.now(), UTC)))
+    assert " attempt 1 " in text
+    assert " attempt 2 " in text

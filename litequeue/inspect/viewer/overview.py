@@ -18,7 +18,7 @@ from litequeue.inspect.viewer.lines import Column, Line, Widths, cut, cut_start,
 from litequeue.inspect.viewer.look import BAD, FAINT, GOOD, MUTED, RUNNING, STRONG, TEXT, WARN
 from litequeue.inspect.viewer.pane import Target, task_hints
 from litequeue.inspect.viewer.table import Table
-from litequeue.inspect.views import ALIVE, DEAD, HUNG, QueueView, TaskView, WorkerView
+from litequeue.inspect.views import ALIVE, DEAD, HUNG, ORPHAN, QueueView, TaskView, WorkerView
 
 if TYPE_CHECKING:
     from litequeue.inspect.viewer.application import Viewer
@@ -280,14 +280,21 @@ def _slot_key(slot: Slot) -> Hashable:
     return (slot.worker.id, None if slot.task is None else slot.task.id)
 
 
-_MARKS: Final = {ALIVE: ("● ", GOOD), HUNG: ("◌ ", WARN), DEAD: ("✕ ", BAD)}
+_MARKS: Final = {ALIVE: ("● ", GOOD), HUNG: ("◌ ", WARN), ORPHAN: ("◌ ", WARN), DEAD: ("✕ ", BAD)}
 
 
 def _draw_worker(worker: WorkerView, width: int, now: float) -> Line:
     mark, tone = _MARKS[worker.liveness]
     name = [(mark, tone), (one_line(worker.node), STRONG if worker.liveness == ALIVE else tone)]
     if worker.liveness != ALIVE:
-        name.append((f" {worker.liveness}, silent for {figures.coarse(worker.heartbeat_age)}", tone))
+        name.append(
+            (
+                " orphan"
+                if worker.liveness == ORPHAN
+                else f" {worker.liveness}, silent for {figures.coarse(worker.heartbeat_age)}",
+                tone,
+            )
+        )
     elif worker.pool not in (None, "prefork"):
         name.append((f" {worker.pool}", MUTED))
     return lay_out(_WORKERS, width).row(

@@ -113,7 +113,9 @@ def side_part(known: Known, width: int, now: float, zone: tzinfo) -> Iterator[Li
         yield from _title("Log")
         for entry in page.logs:
             tone = {"WARNING": WARN, "ERROR": BAD, "CRITICAL": BAD}.get(entry.level, MUTED)
-            first = line((f"{figures.moment(entry.at, zone, now)} ", MUTED), (f"{entry.level.lower()[:7]:7} ", tone))
+            which = f"attempt {entry.attempt} " if page.attempt > 1 else ""
+            when = f"{figures.moment(entry.at, zone, now)} {which}"
+            first = line((when, MUTED), (f"{entry.level.lower()[:7]:7} ", tone))
             yield from _hanging(first, entry.message, width)
     yield from _more(page, width, now, zone)
 
@@ -167,7 +169,7 @@ def _progress(page: TaskPage, width: int) -> Iterator[Line]:
     if progress.fraction is not None:
         numbers = f"  {progress.fraction * 100:.0f} %  {progress.done:g} of {progress.total:g}"
         yield (*bar(progress.fraction, max(min(width - len(numbers), 40), 10), RUNNING), (numbers, RUNNING))
-    elif progress.done is not None:
+    else:
         yield line((f"{progress.done:g} done", RUNNING))
     if progress.message:
         yield from _wrapped(progress.message, width, TEXT)
