@@ -156,15 +156,18 @@ def test_chords_under_fire_run_each_body_once_with_the_right_values(tmp_path):
     project = Project(tmp_path, max_worker_deaths=50)
     workers = {name: project.worker(name, "-c", "2") for name in ("a", "b")}
     killer = Killer(project, workers)
+    chords = 0
     try:
         project.wait_for(lambda: len(project.processes(role="child")) == 4)
-        for first in range(0, CHORDS, 50):
-            sender = project.chord_sender(first, min(50, CHORDS - first), 0.004)
+        while chords < CHORDS or killer.children <= 3:  # on a slow machine it takes some more to be hit that often
+            count = min(50, CHORDS - chords) if chords < CHORDS else 10
+            sender = project.chord_sender(chords, count, 0.004)
             while sender.poll() is None or not project.ended(*(body for _, body in project.lines("chord"))):
                 time.sleep(killer.random.uniform(0.03, 0.12))
                 if len(project.processes(role="child")) >= 3:  # on a slow machine the others come first
                     killer.kill_one()
             assert sender.returncode == 0, project.outputs()
+            chords += count
         project.wait_for(lambda: set(project.app.store.counts().get("celery", {})) == {"succeeded"})
     finally:
         for worker in workers.values():
@@ -172,14 +175,14 @@ def test_chords_under_fire_run_each_body_once_with_the_right_values(tmp_path):
             kill_group(worker)
     rows = {row.id: row for row in rows_of(project)}
     sent = dict(project.lines("chord"))
-    assert len(sent) == CHORDS
-    assert len(rows) == 7 * CHORDS
+    assert len(sent) == chords
+    assert len(rows) == 7 * chords
     verdict = check(
         sent=dict.fromkeys(sent.values(), "proj.collect"),
         rows=rows.values(),
         runs=project.runs(),
         killed=killer.killed,
-        unacknowledged=6 * CHORDS,
+        unacknowledged=6 * chords,
     )
     assert verdict.problems == [], project.outputs()
     for number, task_id, attempt, values in project.lines("body"):
@@ -188,7 +191,7 @@ def test_chords_under_fire_run_each_body_once_with_the_right_values(tmp_path):
         row = rows[task_id]
         assert int(attempt) == row.attempt or row.ended[int(attempt)] == "lost", "a body that ended well ran again"
     print(
-        f"{CHORDS} chords, killed {killer.children} children, {killer.supervisors} supervisors; {verdict.ran_twice} of"
+        f"{chords} chords, killed {killer.children} children, {killer.supervisors} supervisors; {verdict.ran_twice} of"
         f" {verdict.tasks} tasks ran twice"
     )
     assert killer.children > 3

@@ -18,7 +18,7 @@ from . import looks
 from .looks import Answer, Harm, app, command
 from .power_loss import SEED
 
-COUNT = int(os.environ.get("LITEQUEUE_LOOKS", "100"))
+COUNT = int(os.environ.get("LITEQUEUE_LOOKS", "60"))
 """How many files are harmed."""
 SHARE = 5
 """Of so many files, each command that looks is tried on one."""
