@@ -14,10 +14,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from json.encoder import encode_basestring_ascii as quoted
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from litequeue.core.state import FAILED, IGNORED, READY, REVOKED, SUCCEEDED
-from litequeue.core.viewing import EventRecord
+
+if TYPE_CHECKING:
+    from litequeue.core.viewing import EventRecord
 
 Move = str
 """One move, as JSON."""
@@ -84,6 +86,8 @@ def write_moves(moves: Sequence[Move]) -> str:
 
 def events_of(number: int, at: float, worker: str | None, text: str) -> Iterator[EventRecord]:
     """The events of a row of the journal. ValueError, TypeError: it is not as we write it."""
+    from litequeue.core.viewing import EventRecord
+
     for kind, *rest in json.loads(text):
         if kind == _PUBLISHED:
             name, fields = rest

@@ -7,14 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from litequeue.core.records import TaskRecord
-
-PERIOD: Final = 10
-"""Seconds over which tasks are counted together."""
-HISTORY: Final = 3600
-"""Seconds for which those counts are kept."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +65,7 @@ class QueueRecord(NamedTuple):
 
 
 class Period(NamedTuple):
-    """What happened to the tasks of a queue in the `PERIOD` seconds from `at` on."""
+    """What happened to the tasks of a queue in the `core.periods.PERIOD` seconds from `at` on."""
 
     at: int
     queue: str

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from litequeue.core import clock, process
-from litequeue.core.viewing import PERIOD
+from litequeue.core.periods import PERIOD
 from litequeue.inspect.filters import Filter
 from litequeue.inspect.pace import Pace as Pace
 from litequeue.inspect.reading import task_view, text_of

@@ -18,9 +18,7 @@ from litequeue.core.state import FAILED, READY, REVOKED, SUCCEEDED, TERMINAL
 from litequeue.exceptions import TaskRevokedError, TimeoutError
 from litequeue.result.before import Before
 from litequeue.result.joining import assert_will_not_block
-from litequeue.result.logged import LoggedLine, logged_line
 from litequeue.result.looking import looks
-from litequeue.result.progress import Progress, progress_of
 from litequeue.result.reading import (
     Attempt,
     attempt_of,
@@ -39,6 +37,8 @@ from litequeue.result.waiting import wait_for
 if TYPE_CHECKING:
     from litequeue.app.base import LiteQueue
     from litequeue.core.records import TaskRecord
+    from litequeue.result.logged import LoggedLine
+    from litequeue.result.progress import Progress
 
 
 class AsyncResult(ResultBase):
@@ -198,11 +198,15 @@ class AsyncResult(ResultBase):
     @property
     def progress(self) -> Progress | None:
         """How far the running task said last that it is (`Task.progress`); None: it does not run, or said nothing."""
+        from litequeue.result.progress import progress_of
+
         return progress_of(self.app, self._record())
 
     @property
     def logs(self) -> list[LoggedLine]:
         """What is kept of what the task logged (`task_log_lines`), oldest first."""
+        from litequeue.result.logged import logged_line
+
         return [logged_line(line) for line in self.app.store.logs(self.id)]
 
     @property

@@ -20,9 +20,9 @@ from litequeue import LiteQueue, chain, chord, group
 from litequeue.cli.events import live_line
 from litequeue.cli.main import run
 from litequeue.core import clock, process
+from litequeue.core.periods import PERIOD
 from litequeue.core.records import Encoded, Identity, LogLine, NewProcess, Ticket
 from litequeue.core.steering import NewCommand
-from litequeue.core.viewing import PERIOD
 from litequeue.exceptions import LiteQueueWarning
 
 from .story import TakeAll, claimant, failure, retry, success

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from litequeue.core import clock, state
+from litequeue.core.periods import HISTORY, PERIOD
 from litequeue.core.records import Outcome
-from litequeue.core.viewing import HISTORY, PERIOD, Period
+from litequeue.core.viewing import Period
 from tests.store.conftest import Driver, Hand, fail, retry, succeed
 
 

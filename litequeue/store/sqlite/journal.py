@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import apsw
 
@@ -26,9 +26,11 @@ from litequeue.core.journal import (
 )
 from litequeue.core.records import NORMAL, Claimed, NewTask, Outcome
 from litequeue.core.state import REVOKED
-from litequeue.core.viewing import EventRange, EventRecord
 from litequeue.store.sqlite.engine import fetch
 from litequeue.store.sqlite.gates import Gating
+
+if TYPE_CHECKING:  # whoever looks imports it; in a process that only calls, it would cost its first call 3 ms
+    from litequeue.core.viewing import EventRange, EventRecord
 
 _LAST: Final = 2**63 - 1  # the highest number that SQLite has
 _ROWS: Final = 500  # rows of the journal that are deleted, or read, at a time
@@ -86,6 +88,8 @@ class Journaling(Gating):
 
     def event_range(self) -> EventRange:
         """What the journal holds."""
+        from litequeue.core.viewing import EventRange
+
         with self._database.read() as connection:
             ((first, last),) = fetch(connection, self._RANGE)
         return EventRange(first, last)

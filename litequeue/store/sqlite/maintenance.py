@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import apsw
 
 from litequeue import exceptions
 from litequeue.core import state
 from litequeue.core.records import NORMAL
-from litequeue.core.viewing import FileRecord
-from litequeue.store.sqlite.copying import copy, unopened
 from litequeue.store.sqlite.engine import Engine, fetch
 from litequeue.store.sqlite.migrations import APPLICATION_ID, VERSION, not_as_it_is
+
+if TYPE_CHECKING:  # whoever looks imports it; in a process that only calls, it would cost its first call 3 ms
+    from litequeue.core.viewing import FileRecord
 
 _INCREMENTAL: Final = 2
 _SHRINK_PAGES: Final = 500  # in one transaction; they take some milliseconds
@@ -128,6 +129,8 @@ class Maintenance(Engine):
 
     def file(self) -> FileRecord:
         """The file itself."""
+        from litequeue.core.viewing import FileRecord
+
         with self._database.read() as connection:
             size, pages = connection.execute("PRAGMA page_size").get, connection.execute("PRAGMA page_count").get
             return FileRecord(
@@ -209,12 +212,16 @@ class Maintenance(Engine):
 
     def backup(self, path: str, progress: Callable[[int, int], object] | None = None, overwrite: bool = False) -> None:
         """Copy the queue as it is at one instant to the file `path`, while others go on."""
+        from litequeue.store.sqlite.copying import copy
+
         with self._database.apart() as source:
             copy(source, None if self._database.memory else self.path, path, progress, overwrite)
 
 
 def damages_of_file(path: str, limit: int) -> list[str]:
     """What is wrong with the file `path`, which is not opened as a queue."""
+    from litequeue.store.sqlite.copying import unopened
+
     with unopened(path) as (connection, version):
         if version < VERSION:
             raise not_as_it_is(path, version)

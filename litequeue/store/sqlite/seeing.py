@@ -7,16 +7,18 @@ slices, so that no read is long, whatever the size of the file.
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import apsw
 
 from litequeue.core import state
 from litequeue.core.keys import PARKED
 from litequeue.core.records import TaskRecord
-from litequeue.core.viewing import Found, QueueRecord, TaskFilter
 from litequeue.store.sqlite.engine import LANE_SEPARATOR, TASK_COLUMNS, fetch, read_queues
 from litequeue.store.sqlite.gates import Gating
+
+if TYPE_CHECKING:  # whoever looks imports it; in a process that only calls, it would cost its first call 3 ms
+    from litequeue.core.viewing import Found, QueueRecord, TaskFilter
 
 _FROM: Final = f"SELECT {TASK_COLUMNS} FROM litequeue_tasks"
 _FEW: Final = (state.RUNNING, state.FAILED)
@@ -39,6 +41,8 @@ class Seeing(Gating):
 
     def find(self, which: TaskFilter, limit: int, before: int | None = None, scan: int = 20_000) -> Found:
         """Up to `limit` tasks that `which` means, the newest first; looks at some `scan` rows."""
+        from litequeue.core.viewing import Found
+
         conditions, bindings = _conditions(which)
         indexed = which.states is not None and not which.custom_states and set(which.states) <= set(_FEW)
         with self._database.read() as connection:
@@ -51,14 +55,14 @@ class Seeing(Gating):
             tasks = [TaskRecord._make(row) for row in rows]
             if len(tasks) == limit:
                 return Found(tasks, tasks[-1].seq)
-            more = first is not None and connection.execute(self._SLICE_FROM, (first, 1)).get is not None
-            if (
-                more
-                and which.since is not None
-                and not connection.execute(self._ANY_SINCE, (first, before, which.since)).get
-            ):
-                more = False  # rows are in the order in which they were enqueued: older ones are not meant either
-        return Found(tasks, first if more else None)
+            goes_on = first is not None and self._goes_on(connection, first, before, which.since)
+        return Found(tasks, first if goes_on else None)
+
+    def _goes_on(self, connection: apsw.Connection, first: int, before: int | None, since: float | None) -> bool:
+        """Whether there are rows below `first`; behind a slice without one since a time, all are older than that."""
+        if since is not None and not connection.execute(self._ANY_SINCE, (first, before, since)).get:
+            return False
+        return connection.execute(self._SLICE_FROM, (first, 1)).get is not None
 
     _IDS = "SELECT id FROM litequeue_tasks WHERE id >= ?1 AND id < ?1 || char(1114111) ORDER BY id LIMIT ?2"
 
@@ -100,6 +104,8 @@ class Seeing(Gating):
     """
 
     def _queue(self, connection: apsw.Connection, name: str, counts: dict[str, int]) -> QueueRecord:
+        from litequeue.core.viewing import QueueRecord
+
         row = connection.execute(self._NEXT, (name,)).fetchone()
         task = None if row is None else TaskRecord._make(row)
         return QueueRecord(
