@@ -7,10 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from litequeue.beat.showing import ScheduledEntry
-from litequeue.schedules.base import BaseSchedule
+from litequeue.schedules.words import duration, when
 
 _HEADINGS = ("name", "when", "task", "next", "last", "runs", "state")
-_UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 
 
 def table(entries: Sequence[ScheduledEntry]) -> str:
@@ -40,34 +39,6 @@ def _row(entry: ScheduledEntry) -> tuple[str, ...]:
 def moment(value: datetime | None) -> str:
     """A time to the second, with its distance to UTC; `-` for none."""
     return "-" if value is None else value.isoformat(sep=" ", timespec="seconds")
-
-
-def when(rule: BaseSchedule | None) -> str:
-    """A schedule in a few words."""
-    from litequeue.schedules.crontabs import crontab
-    from litequeue.schedules.intervals import schedule
-    from litequeue.schedules.single import at, reboot
-
-    if rule is None:
-        return "?"
-    if type(rule) is crontab:
-        return rule.expression
-    if type(rule) is schedule:
-        return f"every {duration(rule.seconds)}"
-    if type(rule) is at:
-        return f"at {rule.when.isoformat(sep=' ')}"
-    if type(rule) is reboot:
-        return "@reboot"
-    return repr(rule)
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the largest unit that leaves a whole number."""
-    for size, unit in _UNITS:
-        if seconds >= size and seconds % size == 0:
-            number = int(seconds // size)
-            return unit if number == 1 else f"{number} {unit}s"
-    return f"{seconds:g} seconds"
 
 
 def page(entry: ScheduledEntry) -> str:

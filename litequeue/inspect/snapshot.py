@@ -326,7 +326,7 @@ def task(app: LiteQueue, task_id: str) -> TaskView | None:
 
 def schedules(app: LiteQueue) -> list[ScheduleView]:
     """Every entry of the schedule, by name."""
-    from litequeue.cli.schedule_text import when
+    from litequeue.schedules.words import when
 
     return [
         ScheduleView(
