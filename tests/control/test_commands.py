@@ -153,6 +153,7 @@ def test_autoscale(app: Any, worker: Any) -> None:
     assert worker.autoscale == (4, 1)
     assert app.control.autoscale(5, None, reply=True) == [{NODE: {"ok": "autoscale now max=5 min=1"}}]
     assert "not supported with autoscale" in app.control.pool_grow(1, reply=True)[0][NODE]["error"]
+    assert "error" in app.control.autoscale(1, 3, reply=True)[0][NODE]
     assert worker.autoscale == (5, 1)
 
 
