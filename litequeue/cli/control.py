@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from litequeue.cli import completing
 from litequeue.cli.invocation import Invocation, json_option
 from litequeue.cli.options import COMMA_SEPARATED, SECONDS, Option, SectionedHelp, joined
 from litequeue.exceptions import LiteQueueCommandException
@@ -97,10 +98,7 @@ def _list_commands(ctx: click.Context, _param: click.Parameter, value: bool) -> 
         ctx.exit()
 
 
-@click.command(cls=ControlHelp)
-@click.argument("command")
-@click.argument("arguments", nargs=-1)
-@click.option(
+destination_option: Final = click.option(
     "-d",
     "--destination",
     type=COMMA_SEPARATED,
@@ -108,8 +106,16 @@ def _list_commands(ctx: click.Context, _param: click.Parameter, value: bool) -> 
     callback=joined,
     cls=Option,
     metavar="NODE,...",
+    shell_complete=completing.nodes,
     help="Only these workers.",
 )
+"""`-d`, of commands to which workers answer."""
+
+
+@click.command(cls=ControlHelp)
+@click.argument("command")
+@click.argument("arguments", nargs=-1)
+@destination_option
 @click.option("-p", "--pattern", cls=Option, metavar="GLOB", help="Only workers whose names match, as in 'mail@*'.")
 @click.option(
     "-t", "--timeout", type=SECONDS, cls=Option, metavar="SECONDS", help="How long to wait for answers. Default: 1."

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import click
 
-from litequeue.cli.completing import nodes
-from litequeue.cli.control import EXIT_UNAVAILABLE, is_error, nobody, show
+from litequeue.cli.control import EXIT_UNAVAILABLE, destination_option, is_error, nobody, show
 from litequeue.cli.existing import existing_app
 from litequeue.cli.invocation import Invocation, json_option
-from litequeue.cli.options import COMMA_SEPARATED, SECONDS, Option, SectionedHelp, joined
+from litequeue.cli.options import SECONDS, Option, SectionedHelp
 from litequeue.exceptions import LiteQueueCommandException
 from litequeue.utils.words import counted
 
 
 @click.command(cls=SectionedHelp)
-@click.option(
-    "-d",
-    "--destination",
-    type=COMMA_SEPARATED,
-    multiple=True,
-    callback=joined,
-    cls=Option,
-    metavar="NODE,...",
-    shell_complete=nodes,
-    help="Only these workers.",
-)
+@destination_option
 @click.option(
     "-t",
     "--timeout",

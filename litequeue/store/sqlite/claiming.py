@@ -96,13 +96,13 @@ class Claiming(Releasing, Mending):
         self,
         connection: apsw.Connection,
         claimant: Claimant,
+        gates: Gates,
         limit: int,
         now: float,
         moves: Moves,
         durability: str,
     ) -> tuple[Taken, float | None]:
         """Choose among the ready rows and claim them; returns also when the next limited row may start."""
-        gates = self._gates_of(connection)
         queues = gates.queues_of(claimant.holder, claimant.queues)
         lanes, opens_at = self._open_lanes(connection, gates, queues, claimant.picker.names, claimant.rate_limited)
         choice = _Choice(self, connection, claimant, gates, limit, now)

@@ -75,7 +75,7 @@ class Enqueueing(Releasing):
                     tasks, stand_in = self._unique(connection, tasks, now, moves)
                 self._insert(connection, tasks, now, moves)
                 if self._options.sent_events:
-                    self._append(connection, moves.all_moves(), now, None)
+                    self._journal(connection, moves.all_moves(), now)
         except apsw.ConstraintError as error:
             raise self._duplicate(tasks, error) from error
         idle = []

@@ -91,7 +91,8 @@ class Lifecycle(Claiming):
         logs = last_lines(outcomes)
         with self._database.write(durability) as connection:
             now = clock.now()  # inside: whoever had to wait for the file starts its tasks now, and not before
-            told = claimant.holder in self._gates_of(connection).events
+            gates = self._gates_of(connection)
+            told = claimant.holder in gates.events
             if outcomes:
                 self._keep_lines(connection, claimant.holder, logs)
                 lost = self._end(connection, claimant, outcomes, now, moves)
@@ -99,7 +100,7 @@ class Lifecycle(Claiming):
                     moves.journal += ends(outcomes, lost, moves.cancelled)
             if limit:
                 next_at = self._promote(connection, now, moves)
-                taken, opens_at = self._take(connection, claimant, limit, now, moves, durability)
+                taken, opens_at = self._take(connection, claimant, gates, limit, now, moves, durability)
                 next_at = earlier(next_at, opens_at)
                 if taken.unseen() or (taken.expired and moves.ready):
                     next_at = now  # rows were left unseen behind these, or released by their end

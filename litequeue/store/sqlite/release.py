@@ -449,7 +449,9 @@ class Releasing(Keying, Counting, Logs):
 
     def _close(self, connection: apsw.Connection, moves: Moves, now: float) -> list[tuple[int, int, str]]:
         """What comes last in the transaction of somebody who is no slot: the journal; returns whom to wake after it."""
-        self._journal(connection, moves.all_moves(), now)
+        moved = moves.journal or moves.ended
+        if moved and (self._options.sent_events or self._gates_of(connection).events):
+            self._journal(connection, moves.all_moves(), now)
         return self._slots_for(connection, moves)
 
     def _slots_for(self, connection: apsw.Connection, moves: Moves) -> list[tuple[int, int, str]]:
