@@ -12,6 +12,7 @@ import apsw
 from litequeue import exceptions
 from litequeue.core import state
 from litequeue.core.records import NORMAL
+from litequeue.store.sqlite.connection import checkpoint_whole
 from litequeue.store.sqlite.engine import Engine, fetch
 from litequeue.store.sqlite.migrations import APPLICATION_ID, VERSION, not_as_it_is
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:  # whoever looks imports it; in a process that only calls, it 
 
 _INCREMENTAL: Final = 2
 _SHRINK_PAGES: Final = 500  # in one transaction; they take some milliseconds
-_CUT_PATIENCE: Final = 50  # milliseconds, in which nobody can write
+_CUT_PATIENCE: Final = 0.2  # seconds, in which others write only between two tries
 
 
 def _names(states: object) -> str:
@@ -189,9 +190,9 @@ class Maintenance(Engine):
         if self._database.memory:
             return
         with self._database.apart() as connection, suppress(apsw.BusyError):
-            connection.set_busy_timeout(_CUT_PATIENCE)
             connection.execute("SELECT count(*) FROM sqlite_schema")  # a checkpoint does nothing without a read before
-            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            connection.set_busy_timeout(0)
+            checkpoint_whole(connection, apsw.SQLITE_CHECKPOINT_TRUNCATE, _CUT_PATIENCE)
 
     def _refuse_shared(self, connection: apsw.Connection) -> None:
         if self._database.memory:
