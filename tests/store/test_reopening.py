@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from litequeue.core import clock, state
 from litequeue.core.keys import EXISTING, hold
 from litequeue.core.records import Firing, Keys, NewEntry, NewGroup, NewTask, Outcome
-from litequeue.core.steering import DeadFilter
+from litequeue.core.steering import DeadFilter, Revived
 from litequeue.core.ties import ERRBACK
 from litequeue.store import open_store
 from litequeue.store.contract import StoreOptions
@@ -105,6 +105,7 @@ def memory() -> Driver:
     phases=(Phase.explicit, Phase.generate),
 )
 @given(seed=st.integers(0, 10**9))
+@example(seed=588131)
 def test_a_canvas_that_was_mended_gives_what_one_gives_that_never_failed(seed: int) -> None:
     """Tasks fail and are revoked at random, are retried at random, alone or all at once, in the middle and at the end;
     every rule holds at every step."""
@@ -138,6 +139,30 @@ def test_a_canvas_that_was_mended_gives_what_one_gives_that_never_failed(seed: i
         assert ill.values == well.values
     well.driver.store.close()
     ill.driver.store.close()
+
+
+def test_a_revoked_body_comes_back_with_the_group_that_failed_before_it():
+    """It is in one more group, so it is looked at as soon as another failure of that is opened; and what it waits for
+    still stands as failed then."""
+    task, strict = Shape("task"), (("tolerant", 0),)
+    bodies = Shape("chord", (task, Shape("group", (task, Shape("group", (task,))))), strict)
+    life = Life(memory(), Shape("chord", (task, bodies, task), strict))
+    first, member, other, revoked, last = sorted(life.labels, key=life.labels.__getitem__)
+    life.driver.store.revoke([revoked])
+    life.hand.claim()
+    life.hand.fail(first)
+    life.hand.fail(member)
+    states = life.driver.store.states(list(life.labels))
+    assert states[revoked] == state.REVOKED
+    assert {states[each] for each in (first, member, other, last)} == {state.FAILED}
+
+    revived = life.driver.store.retry(DeadFilter(states=BOTH))
+
+    assert revived == Revived(ready=(first, member, revoked), refused={})
+    life.driver.check()
+    life.run()
+    assert set(life.driver.store.states(list(life.labels)).values()) == {state.SUCCEEDED}
+    life.driver.store.close()
 
 
 # Finding

@@ -169,6 +169,8 @@ class Reopening(Unending):
                     while canvas.also:
                         self._open_root(connection, canvas.also.popleft(), canvas, wanted, now, mine)
                     self._take_back(connection, canvas, wanted, now, mine)
+                    canvas.also += canvas.put_off
+                    canvas.put_off.clear()
                 for group_id, takes_values in canvas.awaited.items():
                     self._check_group(connection, group_id, bool(takes_values), open_again=True)
         except Refused as refused:
@@ -194,7 +196,11 @@ class Reopening(Unending):
             opens_as = self._opens_as(connection, row, wanted)
             self._take_key_back(connection, row.seq, 0 if row.unique_key is not None else row.unique_hold, now)
         except Refused as refused:
-            wanted.refuse(task_id, refused)
+            if canvas.pending:
+                wanted.left[task_id] = None
+                canvas.put_off.append(task_id)
+            else:
+                wanted.refuse(task_id, refused)
             return
         if opens_as == state.READY:
             self._open_plain(connection, (row,), now, moves)

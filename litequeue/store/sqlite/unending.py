@@ -81,6 +81,8 @@ class Opened:
         """The tasks that are run again."""
         self.also: deque[str] = deque()
         """Tasks whose failures would fail something of it again."""
+        self.put_off: list[str] = []
+        """Of those: what was refused while ends were still to be taken back, and may be because of one of these."""
         self.pending: deque[tuple[str, int, str | None]] = deque()
         """Tasks that are open again and whose end is to be taken back: id, ties, group."""
         self.counts: Counter[str] = Counter()
