@@ -106,6 +106,8 @@ def memory() -> Driver:
 )
 @given(seed=st.integers(0, 10**9))
 @example(seed=588131)
+@example(seed=2002937)
+@example(seed=2004529)
 def test_a_canvas_that_was_mended_gives_what_one_gives_that_never_failed(seed: int) -> None:
     """Tasks fail and are revoked at random, are retried at random, alone or all at once, in the middle and at the end;
     every rule holds at every step."""
@@ -139,6 +141,26 @@ def test_a_canvas_that_was_mended_gives_what_one_gives_that_never_failed(seed: i
         assert ill.values == well.values
     well.driver.store.close()
     ill.driver.store.close()
+
+
+def test_a_task_comes_back_with_the_member_that_what_follows_it_waits_for():
+    """Two are revoked at once; the body waits for the group of the one, and ended because of the other."""
+    task = Shape("task")
+    life = Life(memory(), Shape("chain", (task, Shape("chord", (task, task), (("tolerant", 0),)))))
+    first, member, body = sorted(life.labels, key=life.labels.__getitem__)
+    store = life.driver.store
+    store.revoke([first, member])
+
+    alone = store.retry(DeadFilter(ids=(first,), states=BOTH))
+    together = store.retry(DeadFilter(states=BOTH))
+
+    assert alone.ready == ()
+    assert alone.refused[first].endswith(f"ended badly too: retry it together with {member}")
+    assert together == Revived(ready=(first, member), refused={})
+    life.driver.check()
+    life.run()
+    assert set(store.states([first, member, body]).values()) == {state.SUCCEEDED}
+    store.close()
 
 
 def test_a_revoked_body_comes_back_with_the_group_that_failed_before_it():

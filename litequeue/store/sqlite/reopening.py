@@ -209,7 +209,7 @@ class Reopening(Unending):
             connection.execute(self._OPEN_WAITING, (row.seq, now))
             if row.edge == BODY and row.after is not None:
                 canvas.wait_for(row.after, row.takes_input)
-        canvas.roots.append(task_id)
+        canvas.roots[task_id] = None
         canvas.pending.append((row.id, row.ties, row.group_id))
 
     # Whether it can be run again

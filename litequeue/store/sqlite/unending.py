@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter, deque
 from collections.abc import Container, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Final, NamedTuple
 
 import apsw
@@ -77,7 +78,7 @@ class Opened:
     """What is opened again together, from one task on."""
 
     def __init__(self) -> None:
-        self.roots: list[str] = []
+        self.roots: dict[str, None] = {}
         """The tasks that are run again."""
         self.also: deque[str] = deque()
         """Tasks whose failures would fail something of it again."""
@@ -143,7 +144,14 @@ class Unending(Releasing):
     def _check_group(self, connection: apsw.Connection, group_id: str, takes_values: bool, open_again: bool) -> None:
         """Refused: what waits for the group would wait for ever, or not get the values of all its members."""
         group = connection.execute(self._GROUP_STANDS, (group_id,)).fetchone()
-        if group is None or (open_again and group[0] <= 0):
+        if group is not None and open_again and group[0] <= 0:
+            if causes := list(islice(self._failures_in(connection, group_id), _SHOWN)):
+                raise Refused(
+                    f"the group {group_id}, which is waited for, ended badly too: retry it together with"
+                    f" {' and '.join(causes)}"
+                )
+            group = None
+        if group is None:
             raise Refused(f"the members of the group {group_id}, which is waited for, are not in the file any more")
         if not takes_values:
             return
@@ -270,7 +278,18 @@ class Unending(Releasing):
                     self._open_after(connection, task_id, canvas, now)
             counts, canvas.counts = canvas.counts, Counter()
             for group_id, count in counts.items():
-                self._uncount(connection, group_id, count, canvas, wanted, now, moves)
+                self._uncount(connection, group_id, count, canvas, now, moves)
+                self._look_for_more(connection, group_id, canvas, wanted)
+        for group_id in canvas.awaited:
+            self._look_for_more(connection, group_id, canvas, wanted)
+
+    def _look_for_more(
+        self, connection: apsw.Connection, group_id: str, canvas: Opened, wanted: Container[str]
+    ) -> None:
+        """Add those of `wanted` to the canvas because of which the group has failed, too."""
+        if wanted and group_id not in canvas.looked:
+            canvas.looked.add(group_id)
+            canvas.also += (cause for cause in self._failures_in(connection, group_id) if cause in wanted)
 
     def _open_after(self, connection: apsw.Connection, task_id: str, canvas: Opened, now: float) -> None:
         """Have what ended because of a task wait again."""
@@ -281,7 +300,7 @@ class Unending(Releasing):
             if edge == BODY:
                 canvas.wait_for(after, takes_input)
 
-    _COUNTED = "SELECT remaining, failed_id, group_id FROM litequeue_groups WHERE id = ?"
+    _COUNTED = "SELECT remaining, group_id FROM litequeue_groups WHERE id = ?"
     # The failure of a member that is gone cannot be taken back.
     _UNCOUNT = """
         UPDATE litequeue_groups
@@ -303,7 +322,6 @@ class Unending(Releasing):
         group_id: str,
         count: int,
         canvas: Opened,
-        wanted: Container[str],
         now: float,
         moves: Moves,
     ) -> None:
@@ -313,28 +331,26 @@ class Unending(Releasing):
             if connection.execute(self._LEFT_BODY, (group_id,)).get:
                 raise Refused(f"its group {group_id} is not in the file any more, and the body of that failed with it")
             return
-        remaining, failed_id, outer_id = group
+        remaining, outer_id = group
         connection.execute(self._UNCOUNT, (group_id, count))
         if remaining <= 0:
             if outer_id is not None:
                 canvas.counts[outer_id] += 1
             self._hold_bodies(connection, group_id, canvas, now, moves)
-        if failed_id is not None and wanted and group_id not in canvas.looked:
-            canvas.looked.add(group_id)
-            canvas.also += (cause for cause in self._failures_in(connection, group_id) if cause in wanted)
 
     _OPEN_BODIES = f"""
         UPDATE litequeue_tasks SET state = 'waiting', {_OPEN_AGAIN}
         WHERE after = ?1 AND state = 'failed' AND {BY_ITS_GROUP}
         RETURNING id, ties, group_id, takes_input, seq, iif(unique_key IS NULL, unique_hold, 0)
     """
-    _BUSY_BODY = """
+    _BUSY_BODIES = """
         SELECT id FROM litequeue_tasks WHERE after = ? AND edge IS 'body' AND takes_input
-            AND (state = 'running' OR state IN ('ready', 'scheduled') AND started_at IS NOT NULL) LIMIT 1
+            AND (state = 'running' OR state IN ('ready', 'scheduled') AND started_at IS NOT NULL)
     """
     _HOLD_BODIES = """
         UPDATE litequeue_tasks SET state = 'waiting', lane = queue
-        WHERE after = ? AND edge IS 'body' AND state IN ('ready', 'scheduled') AND started_at IS NULL
+        WHERE after = ?1 AND edge IS 'body' AND state IN ('ready', 'scheduled')
+            AND (started_at IS NULL OR id IN (SELECT value FROM json_each(?2)))
         RETURNING id, ties, takes_input
     """
 
@@ -347,10 +363,12 @@ class Unending(Releasing):
             self._take_key_back(connection, seq, hold, now)
             canvas.pending.append((task_id, ties, outer_id))
             canvas.wait_for(group_id, takes_input)
-        busy = connection.execute(self._BUSY_BODY, (group_id,)).get
+        # Those that were made ready in this transaction wait again like those that have never begun.
+        begun = [task_id for (task_id,) in fetch(connection, self._BUSY_BODIES, (group_id,))]
+        busy = next((task_id for task_id in begun if task_id not in canvas.roots), None)
         if busy is not None:
             raise Refused(f"{busy}, which takes the values of its group {group_id}, is under way: wait for its end")
-        for task_id, ties, takes_input in fetch(connection, self._HOLD_BODIES, (group_id,)):
+        for task_id, ties, takes_input in fetch(connection, self._HOLD_BODIES, (group_id, json.dumps(begun))):
             canvas.wait_for(group_id, takes_input)
             if ties & KEYED:
                 moves.ready.update(self._unpark(connection, task_id))
