@@ -141,9 +141,11 @@ class Clerk:
         """Claim and settle until stopped."""
         try:
             while True:
-                self._rung = False
+                # In this order: what rings in between finds that the bell rings, and is seen to in this turn. The other
+                # way round the bell could be silenced and still count as ringing, and nobody would ring it again.
                 with suppress(BlockingIOError):
                     self._bell.recv(64)
+                self._rung = False
                 next_at, again = self._turn()
                 if again:
                     continue

@@ -52,7 +52,35 @@ def claimed_by(worker: Any, result: Any) -> Any:
     )
 
 
+class Late:
+    """The clerk's bell, rung by a slot just before it is silenced."""
+
+    def __init__(self, clerk: Any) -> None:
+        self._bell = clerk._bell
+        self._clerk = clerk
+        self.count = 0
+
+    def recv(self, size: int) -> bytes:
+        self.count += 1
+        self._clerk._ring()
+        return self._bell.recv(size)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._bell, name)
+
+
 # Side by side
+
+
+def test_a_bell_that_rings_while_it_is_silenced_rings_again(app: Any, serve: Run) -> None:
+    """Else what ends next is settled when the clerk has waited in vain for five seconds."""
+    with serve() as worker:
+        clerk = worker.worker._pool._clerk
+        clerk._bell = late = Late(clerk)
+        for number in range(20):
+            assert add.delay(number, 1).get(timeout=4) == number + 1
+        assert late.count
+        clerk._bell = late._bell
 
 
 def test_two_hundred_coroutines_run_at_once(app: Any, serve: Run) -> None:

@@ -188,6 +188,7 @@ class AsyncioPool:
 
     def _run_clerk(self) -> None:
         assert self._clerk is not None and self._loop is not None, "the loop runs"
+        self.worker.wake()  # the pool is up
         try:
             self._clerk.run()
         except BaseException as error:
