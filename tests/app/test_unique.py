@@ -175,9 +175,10 @@ def test_a_window_does_not_hold_the_key_of_a_failure(work: Any, worker: Any) -> 
 
 
 def test_a_window_ends(work: Any) -> None:
-    first = work.apply_async(unique_key="k", unique_window=timedelta(milliseconds=200), countdown=3600)
-    assert work.apply_async(unique_key="k").id == first.id
-    wait_until(lambda: not work.apply_async(unique_key="k", countdown=3600).existed)
+    first = work.apply_async(unique_key="long", unique_window=timedelta(hours=1), countdown=3600)
+    work.apply_async(unique_key="short", unique_window=timedelta(milliseconds=20), countdown=3600)
+    wait_until(lambda: not work.apply_async(unique_key="short", countdown=3600).existed)
+    assert work.apply_async(unique_key="long").id == first.id
 
 
 def test_states_say_when_the_key_is_held(work: Any, worker: Any) -> None:

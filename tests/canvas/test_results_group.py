@@ -390,6 +390,6 @@ class TestScale:
     def test_waiting_reads_one_row_however_many_members(self, app: Any, tasks: Any) -> None:
         result = members_of(app, 20_000)
         assert not result.ready()
-        assert self._seconds(result.ready) < 0.05
+        assert min(self._seconds(result.ready) for _ in range(3)) < 0.05
         with pytest.raises(TimeoutError, match="20000 of 20000"):
             result.get(timeout=0)

@@ -64,11 +64,11 @@ def quick(log: str = "", number: int = 0) -> int:
 
 
 @app.task
-def slow_at_times(seconds: float, number: int) -> float:
-    """Almost always quick, so that workers claim many at once."""
-    if seconds:
-        time.sleep(seconds)
-    return time.time()
+def slow_at_times(gate: str, number: int) -> int:
+    """Almost always quick, so that workers claim many at once; with a gate it runs until the file is there."""
+    while gate and not os.path.exists(gate):
+        time.sleep(0.002)
+    return number
 
 
 @app.task

@@ -16,29 +16,37 @@ from tests.worker.exercise import add, hog, quick, slow_at_times, wait_for
 
 def _teach(app: Any) -> None:
     """Let every slot learn that the task is quick, so that it claims many at once."""
-    for result in app.enqueue_many([slow_at_times.s(0, number) for number in range(300)]):
+    for result in app.enqueue_many([slow_at_times.s("", number) for number in range(300)]):
         result.get(timeout=20)
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
-def test_what_was_claimed_behind_a_slow_one_is_given_back(app: Any, run_worker: Callable[..., Any], pool: str) -> None:
+def test_what_was_claimed_behind_a_slow_one_is_given_back(
+    app: Any, run_worker: Callable[..., Any], tmp_path: Path, pool: str
+) -> None:
+    gate = tmp_path / "gate"
     with run_worker(pool=pool, concurrency=2):
         _teach(app)
-        started = time.time()
-        results = app.enqueue_many([slow_at_times.s(1.0 if number == 3 else 0, number) for number in range(40)])
-        ends = [result.get(timeout=20) for number, result in enumerate(results) if number != 3]
-        assert max(ends) - started < 0.7, "they did not wait for the slow one"
-        assert results[3].get(timeout=20) - started >= 1.0
+        results = app.enqueue_many([slow_at_times.s(str(gate) if number == 3 else "", number) for number in range(40)])
+        slow = results.pop(3)
+        assert [result.get(timeout=20) for result in results] == [0, 1, 2, *range(4, 40)], "none waits for the slow one"
+        assert not slow.ready()
+        gate.touch()
+        assert slow.get(timeout=20) == 3
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo", "asyncio"])
-def test_a_result_is_seen_though_its_neighbour_runs_on(app: Any, run_worker: Callable[..., Any], pool: str) -> None:
+def test_a_result_is_seen_though_its_neighbour_runs_on(
+    app: Any, run_worker: Callable[..., Any], tmp_path: Path, pool: str
+) -> None:
+    gate = tmp_path / "gate"
     with run_worker(pool=pool, concurrency=1):
         _teach(app)
-        first, second = app.enqueue_many([slow_at_times.s(0, 1), slow_at_times.s(2.0, 2)])
-        end = first.get(timeout=20)
-        assert time.time() - end < 1.0
+        first, second = app.enqueue_many([slow_at_times.s("", 1), slow_at_times.s(str(gate), 2)])
+        assert first.get(timeout=4) == 1, "before an idle slot looks again by itself"
         assert not second.ready()
+        gate.touch()
+        assert second.get(timeout=20) == 2
 
 
 def test_a_hundred_quick_ones_beside_a_long_one(app: Any, run_worker: Callable[..., Any], tmp_path: Path) -> None:
