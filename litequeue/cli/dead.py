@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -166,7 +165,7 @@ def retry(call: Invocation, /, ids: tuple[str, ...], everything: bool, **given: 
     with _told():
         revived = app.control.retry(ids or None, all=everything, **_which(given))
     if call.as_json:
-        click.echo(json.dumps({"ready": list(revived.ready), "refused": dict(revived.refused)}, indent=2))
+        call.print_json({"ready": list(revived.ready), "refused": dict(revived.refused)})
     else:
         call.echo(f"Retried {counted(len(revived.ready), 'task')}." if revived.ready else "Nothing was retried.")
         for task_id, reason in revived.refused.items():
@@ -202,7 +201,7 @@ def discard(call: Invocation, /, ids: tuple[str, ...], everything: bool, force: 
         count = app.control.discard(found, states=which.get("states") or ("FAILURE", "REVOKED")) if found else 0
     missing = [task_id for task_id in dict.fromkeys(ids) if task_id not in found]
     if call.as_json:
-        click.echo(json.dumps({"discarded": count, "missing": missing}, indent=2))
+        call.print_json({"discarded": count, "missing": missing})
     else:
         call.echo(f"Discarded {counted(count, 'task')}." if count else "Nothing was discarded.")
         for task_id in missing:

@@ -177,15 +177,7 @@ def live_line(event: dict[str, Any], width: int) -> str:
 
 def _detail(event: dict[str, Any]) -> str:
     if event["type"] == "task-succeeded":
-        runtime = event.get("runtime")
-        took = (
-            ""
-            if not isinstance(runtime, (int, float))
-            else f" in {runtime:.3g} s"
-            if runtime >= 1
-            else f" in {runtime * 1000:.3g} ms"
-        )
-        return f"{event.get('result')}{took}"
+        return f"{event.get('result')}{_took(event.get('runtime'))}"
     if event["type"] in ("task-received", "task-sent"):
         return f"{event.get('args')} {event.get('kwargs')}"
     if event["type"] == "task-revoked":
@@ -193,6 +185,12 @@ def _detail(event: dict[str, Any]) -> str:
     if event["type"].startswith("worker-"):
         return f"{event.get('active')} running, {event.get('processed')} started"
     return str(event.get("exception") or "")
+
+
+def _took(runtime: Any) -> str:
+    if not isinstance(runtime, (int, float)):
+        return ""
+    return f" in {runtime:.3g} s" if runtime >= 1 else f" in {runtime * 1000:.3g} ms"
 
 
 # Pictures

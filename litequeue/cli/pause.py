@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -68,9 +67,8 @@ def _change(call: Invocation, verb: str, queues: tuple[str, ...], tasks: tuple[s
             return 0
     paused = app.control.paused()
     if call.as_json:
-        click.echo(
-            json.dumps({kind: {name: at.isoformat() for name, at in found.items()} for kind, found in paused.items()})
-        )
+        shown = {kind: {name: at.isoformat() for name, at in found.items()} for kind, found in paused.items()}
+        call.print_json(shown, indent=None)
         return 0
     lines = [
         f"{kind[:-1]:5}  {name}  since {at.astimezone(app.timezone):%Y-%m-%d %H:%M:%S}"

@@ -50,6 +50,11 @@ def _headline(file: FileView, look: Look) -> str:
     return heading(cut(line, look.width), look)
 
 
+def _numbers(*titles: tuple[str, int]) -> Iterable[Column]:
+    """Columns of numbers, each with its title and how readily it is left out."""
+    return (Column(title, right=True, leave=leave) for title, leave in titles)
+
+
 _WORKERS = (
     Column("worker", give=2),
     Column("pid", right=True, leave=2),
@@ -107,18 +112,15 @@ def _slot(pid: int, task: TaskView, ahead: int, width: int | None) -> str:
 
 _QUEUES = (
     Column("queue", give=2),
-    *(
-        Column(title, right=True, leave=leave)
-        for title, leave in (
-            ("ready", 0),
-            ("scheduled", 4),
-            ("waiting", 5),
-            ("running", 1),
-            ("failed", 3),
-            ("rate", 6),
-            ("fails", 7),
-            ("latency", 2),
-        )
+    *_numbers(
+        ("ready", 0),
+        ("scheduled", 4),
+        ("waiting", 5),
+        ("running", 1),
+        ("failed", 3),
+        ("rate", 6),
+        ("fails", 7),
+        ("latency", 2),
     ),
     Column("state", give=1),
 )
@@ -452,19 +454,16 @@ def failures(shown: FailureReport, look: Look) -> str:
 
 _SLOW = (
     Column("task", give=1, least=24),
-    *(
-        Column(title, right=True, leave=leave)
-        for title, leave in (
-            ("count", 1),
-            ("mean", 4),
-            ("p50", 3),
-            ("p95", 0),
-            ("max", 2),
-            ("wait mean", 5),  # the last of its kind to go: those right of it are of waiting too
-            ("p50", 8),
-            ("p95", 6),
-            ("max", 7),
-        )
+    *_numbers(
+        ("count", 1),
+        ("mean", 4),
+        ("p50", 3),
+        ("p95", 0),
+        ("max", 2),
+        ("wait mean", 5),  # the last of its kind to go: those right of it are of waiting too
+        ("p50", 8),
+        ("p95", 6),
+        ("max", 7),
     ),
 )
 

@@ -9,12 +9,12 @@ from litequeue.core import state
 from litequeue.inspect.viewer import figures
 from litequeue.inspect.viewer.lines import Line, bar, line, one_line
 from litequeue.inspect.viewer.look import BAD, MUTED, RUNNING, STATE_TONES, TEXT, WARN
+from litequeue.result.progress import PROGRESS
 
 if TYPE_CHECKING:
     from litequeue.inspect.views import TaskView
     from litequeue.result.progress import Progress
 
-PROGRESS: Final = "PROGRESS"
 BAR: Final = 10
 """Cells of a bar in a list."""
 

@@ -14,6 +14,7 @@ from litequeue.core import state
 from litequeue.inspect.viewer import cells, figures
 from litequeue.inspect.viewer.lines import Line, bar, line, one_line
 from litequeue.inspect.viewer.look import BAD, GOOD, KEY, MUTED, RUNNING, STRONG, TEXT, TITLE, WARN
+from litequeue.result.progress import PROGRESS
 
 if TYPE_CHECKING:
     from litequeue.inspect.facts import Explanation
@@ -245,7 +246,7 @@ _WORDS: Final = {
     "SUCCESS": ("succeeded", GOOD),
     "FAILURE": ("failed", BAD),
     "STARTED": ("running", RUNNING),
-    "PROGRESS": ("running", RUNNING),
+    PROGRESS: ("running", RUNNING),
     "REVOKED": ("revoked", WARN),
     "RETRY": ("retry", WARN),
     "PENDING": ("pending", MUTED),
