@@ -167,13 +167,6 @@ def _value(chance: random.Random, param: click.Parameter, ids: list[str]) -> str
     return chance.choice(ids) if chance.random() < 0.1 else chance.choice(TEXTS)
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("lines") / "queue.db"
-    looks.make(path)
-    return path
-
-
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to be in, and an environment that is as before in the end."""

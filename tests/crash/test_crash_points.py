@@ -5,11 +5,12 @@ The child really dies (`os._exit`, no clean-up of any kind): its locks, its -wal
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,21 @@ def run_and_die(at: int, prepare: Callable[[], Any], act: Callable[[Any], Any]) 
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     assert code in {DIED, FINISHED}, "the operation itself failed in the child"
     return code
+
+
+def deaths(
+    folder: Path, prepare: Callable[[Path], Any], act: Callable[[Any], Any], source: Path | None = None
+) -> Iterator[Path]:
+    """A file, a copy of `source` or a new one, after a death before each statement of `act(prepare(path))` in turn;
+    after the last one at its end."""
+    for number in itertools.count(1):
+        path = folder / f"{number}.db"
+        if source is not None:
+            shutil.copyfile(source, path)
+        code = run_and_die(number, functools.partial(prepare, path), act)
+        yield path
+        if code == FINISHED:
+            return
 
 
 def make(path: Path, events: bool = False) -> None:
@@ -254,18 +270,13 @@ def test_a_death_while_a_file_is_compacted_changes_nothing_in_it(tmp_path):
     store.close()
     found = []
     with image_folder() as folder:
-        for number in itertools.count(1):
-            path = folder / f"{number}.db"
-            shutil.copyfile(source, path)
-            code = run_and_die(number, lambda path=path: open_store(path), lambda store: store.compact())
+        for path in deaths(folder, open_store, lambda store: store.compact(), source):
             found.append(summary(str(path)))
             store = open_store(path)
             store.compact()
             carry_on(store)
             store.close()
             assert path.stat().st_size < source.stat().st_size
-            if code == FINISHED:
-                break
     assert len(found) > 3
     assert all(contents == found[0] for contents in found)
 
@@ -294,22 +305,12 @@ def die_everywhere(source: Path, act: Callable[[Prepared], Any], events: bool = 
     """Carry out `act` on copies of a queue, and die before each of its statements in turn."""
     found = []
     with image_folder() as folder:
-
-        def at(number: int) -> int:
-            path = folder / f"{number}.db"
-            shutil.copyfile(source, path)
-            code = run_and_die(number, lambda: be_a_worker(path, events), act)
+        for path in deaths(folder, lambda path: be_a_worker(path, events), act, source):
             found.append(summary(str(path)))
             store = open_store(path)
             carry_on(store)
             store.close()
-            return code
-
-        before = at(1) and found[0]
-        for number in itertools.count(2):
-            if at(number) == FINISHED:
-                break
-    after = found[-1]
+    before, after = found[0], found[-1]
     assert all(contents in (before, after) for contents in found), "half of it was written"
     committed = [contents == after for contents in found]
     assert committed == sorted(committed), "it was written, and then it was not"
@@ -336,18 +337,13 @@ def test_a_death_at_each_statement_of_an_end_changes_nothing_of_the_outcome(tmp_
 
     endings = []
     with image_folder() as folder:
-        for number in itertools.count(1):
-            path = folder / f"{number}.db"
-            shutil.copyfile(source, path)
-            code = run_and_die(number, lambda path=path: be_the_worker(path), end)
+        for path in deaths(folder, be_the_worker, end, source):
             store = open_store(path)
             store.rescue(lease=0.0, max_deaths=3)
             with store._database.read() as connection:
                 assert violations(connection) == []
             endings.append(finish(store, scene, claimant(register(store))))
             store.close()
-            if code == FINISHED:
-                break
     assert len(endings) > 4
     expected = endings[0]  # of a worker that died before its first statement: all of it was done by the second
     assert {state for state, _ in expected["ends"].values()} <= {"succeeded", "failed", "ignored"}
@@ -360,17 +356,15 @@ def test_a_death_at_each_statement_of_an_end_changes_nothing_of_the_outcome(tmp_
 
 
 def test_a_death_while_a_file_is_made_leaves_a_file_that_can_be_made(tmp_path):
-    for number in itertools.count(1):
-        path = tmp_path / f"{number}.db"
-        code = run_and_die(number, lambda path=path: open_store(path), lambda store: store.enqueue(FRESH))
+    count = 0
+    for path in deaths(tmp_path, open_store, lambda store: store.enqueue(FRESH)):
+        count += 1
         store = open_store(path)
         assert store.counts() in ({}, {"celery": {"ready": len(FRESH)}})
         assert store.connection_info()["journal_mode"] == "wal"
         carry_on(store)
         store.close()
-        if code == FINISHED:
-            break
-    assert number > 5
+    assert count > 5
 
 
 def test_a_death_while_a_file_is_migrated_leaves_the_old_or_the_new(tmp_path, monkeypatch):
@@ -379,16 +373,11 @@ def test_a_death_while_a_file_is_migrated_leaves_the_old_or_the_new(tmp_path, mo
     old, _, rows = schema_of(str(source))
     new = use_next_version(monkeypatch)
     found = []
-    for number in itertools.count(1):
-        path = tmp_path / f"{number}.db"
-        shutil.copyfile(source, path)
-        code = run_and_die(number, lambda path=path: open_store(path), lambda store: store.processes())
+    for path in deaths(tmp_path, open_store, lambda store: store.processes(), source):
         found.append(schema_of(str(path)))
         store = open_store(path)
         store.processes()
         store.close()
         assert schema_of(str(path)) == (new, True, rows)
-        if code == FINISHED:
-            break
     assert set(found) == {(old, False, rows), (new, True, rows)}
     assert found == sorted(found)

@@ -24,14 +24,6 @@ SHARE = 5
 """Of so many files, each command that looks is tried on one."""
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A queue with everything in it, to be copied."""
-    path = tmp_path_factory.mktemp("looks") / "queue.db"
-    looks.make(path)
-    return path
-
-
 @pytest.fixture
 def queue(whole: Path, tmp_path: Path) -> Iterator[Path]:
     """A copy of it, which the app has open."""
